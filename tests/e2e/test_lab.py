@@ -103,6 +103,9 @@ def lab(tmp_path):
 
 def test_down_leaves_the_machine_as_it_was(lab):
     before = machine()
+    lab.run("built")
+    assert machine() == before and not lab.directory.exists(), "what was only to be built was started"
+    assert "changed=0" in lab.run("built")
     assert "changed=0" not in lab.run()
     assert NAME in machine()["namespaces"]
     assert "changed=0" in lab.run(), "a second run changed something"

@@ -121,7 +121,8 @@ def _launcher(binaries: Path, share: Path, sources: Path) -> list[Entry]:
     return [
         *_programs(binaries, programs),
         File("usr/bin/virt-launcher-monitor", monitor, mode=0o755, capability=layer.NET_BIND_SERVICE),
-        File("usr/bin/node-labeller.sh", share / "node-labeller.sh", mode=0o755),
+        File("usr/bin/node-labeller.sh", sources / "node-labeller.sh", mode=0o755),
+        File("usr/libexec/node-labeller.sh", share / "node-labeller.sh", mode=0o755),
         File("usr/sbin/virtqemud", sources / "virtqemud", mode=0o755),
         File("etc/libvirt/qemu.conf", share / "qemu.conf"),
         File("etc/libvirt/virtqemud.conf", share / "virtqemud.conf"),

@@ -43,8 +43,8 @@ def migrate(cluster: Cluster, namespace: str, vm: str, timeout_seconds: int, sle
     """
     name = f"tandem-{uuid.uuid4().hex[:10]}"
     _settle(cluster, namespace, vm, time.monotonic() + timeout_seconds, sleep)
-    cluster.create({"apiVersion": API, "kind": "VirtualMachineInstanceMigration",
-                    "metadata": {"name": name, "namespace": namespace, "labels": LABELS}, "spec": {"vmiName": vm}})
+    move = cluster.create({"apiVersion": API, "kind": "VirtualMachineInstanceMigration",
+                           "metadata": {"name": name, "namespace": namespace, "labels": LABELS}, "spec": {"vmiName": vm}})
     try:
         deadline, phase = time.monotonic() + timeout_seconds, ""
         while time.monotonic() < deadline:
@@ -56,9 +56,18 @@ def migrate(cluster: Cluster, namespace: str, vm: str, timeout_seconds: int, sle
                 why = (status.get("migrationState") or {}).get("failureReason") or "KubeVirt gives no reason"
                 raise VerificationError(f"live migration of {namespace}/{vm} failed: {why}")
             sleep(POLL_SECONDS)
-        raise VerificationError(f"live migration of {namespace}/{vm}: still {phase or 'not begun'} after {timeout_seconds} s")
+        why = _unscheduled(cluster, namespace, move["metadata"]["uid"])
+        raise VerificationError(f"live migration of {namespace}/{vm}: still {phase or 'not begun'} after {timeout_seconds} s{why}")
     finally:
         cluster.delete(API, "VirtualMachineInstanceMigration", name, namespace)
+
+
+def _unscheduled(cluster: Cluster, namespace: str, uid: str) -> str:
+    """What the scheduler says of the migration's target pod, to be appended to a sentence; empty when it has a node."""
+    pods = cluster.list("v1", "Pod", namespace, label_selector=f"kubevirt.io/migrationJobUID={uid}")
+    conditions = [one for pod in pods for one in pod["status"].get("conditions") or []]
+    return "".join(f"; its target pod has no node: {one.get('message', one.get('reason', ''))}" for one in conditions
+                   if (one["type"], one["status"]) == ("PodScheduled", "False"))
 
 
 def _settle(cluster: Cluster, namespace: str, vm: str, deadline: float, sleep: Callable[[float], None]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -99,6 +100,19 @@ def test_a_migration_under_way_is_waited_for():
     with pytest.raises(VerificationError, match="models/orders is still being migrated by other"):
         live_migration.migrate(cluster, "models", "orders", -1)
     assert len(cluster.moves) == 1
+
+
+def test_a_migration_that_finds_no_node_is_told_with_the_schedulers_words():
+    target = {"kind": "Pod", "metadata": {"name": "virt-launcher-orders-2"}, "status": {"conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."}]}}
+    cluster = Cluster(objects=[instance(), target])
+    cluster.get = lambda *_a, **_k: {"status": {"phase": "Scheduling"}}
+    with pytest.raises(VerificationError, match=r"still Scheduling after 0\.01 s; its target pod has no node: 0/2 nodes are available"):
+        live_migration.migrate(cluster, "models", "orders", 0.01, sleep=time.sleep)
+    assert cluster.deleted == ["VirtualMachineInstanceMigration"]
+    target["status"]["conditions"][0]["status"] = "True"
+    with pytest.raises(VerificationError, match=r"still Scheduling after 0\.01 s$"):
+        live_migration.migrate(cluster, "models", "orders", 0.01, sleep=time.sleep)
 
 
 def test_a_client_that_ended_before_the_moves_proves_nothing():

@@ -108,11 +108,11 @@ def test_a_migration_that_finds_no_node_is_told_with_the_schedulers_words():
     cluster = Cluster(objects=[instance(), target])
     cluster.get = lambda *_a, **_k: {"status": {"phase": "Scheduling"}}
     with pytest.raises(VerificationError, match=r"still Scheduling after 0\.01 s; its target pod has no node: 0/2 nodes are available"):
-        live_migration.migrate(cluster, "models", "orders", 0.01, sleep=time.sleep)
+        live_migration.migrate(cluster, "models", "orders", 0.01, sleep=lambda _seconds: time.sleep(0.001))
     assert cluster.deleted == ["VirtualMachineInstanceMigration"]
     target["status"]["conditions"][0]["status"] = "True"
     with pytest.raises(VerificationError, match=r"still Scheduling after 0\.01 s$"):
-        live_migration.migrate(cluster, "models", "orders", 0.01, sleep=time.sleep)
+        live_migration.migrate(cluster, "models", "orders", 0.01, sleep=lambda _seconds: time.sleep(0.001))
 
 
 def test_a_client_that_ended_before_the_moves_proves_nothing():

@@ -126,13 +126,14 @@ def boots(standing):
     found = {name: prepared(name) for name in DOMAINS}
     waiting, running = collections.deque(found.values()), []
     objects = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, node_parts.DEFINITION]
-    with node_parts.multus(LAB), node_parts.hugepages(LAB, PAGES) as given:
+    dummies = node_parts.has_dummy_links(LAB)
+    with node_parts.multus(LAB) if dummies else contextlib.nullcontext(), node_parts.hugepages(LAB, PAGES) as given:
         if given < PAGES:
             waiting.remove(found["hugepages"])
             found["hugepages"].problem = f"the machine gives {given} hugepages of the {PAGES} that are asked for"
         else:
             kubectl("wait", "nodes", "--all", f"--for=jsonpath={{.status.allocatable.hugepages-2Mi}}={2 * PAGES}Mi", "--timeout=60s")
-        if not node_parts.has_dummy_links(LAB):
+        if not dummies:
             waiting.remove(found["two-nics"])
             found["two-nics"].problem = "the machine gives no links of the kind dummy (CONFIG_DUMMY), which KubeVirt's bridge binding needs"
         kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))

@@ -76,9 +76,7 @@ def test_a_rollback_restores_the_source_even_when_the_journal_is_gone(case):
     assert case.start().wait(timeout=300) == 0, case.log()
     check_finished(case)
     assert case.kubectl("delete", "configmap", "-l", "tandem.hybrid/journal").returncode == 0
-    (case.folder / "stop.json").write_text('{"gracePeriod": 0}')  # without an operating system it would wait for its whole grace period
-    stopped = case.kubectl("replace", "--raw", f"/apis/subresources.kubevirt.io/v1/namespaces/{case.namespace}/virtualmachines/{case.victim.name}/stop",
-                           "-f", str(case.folder / "stop.json"))
+    stopped = case.power_off()
     assert stopped.returncode == 0, stopped.stderr
     case.settings(rollback_vms=[case.victim.name])
     assert case.start("rollback").wait(timeout=300) != 0

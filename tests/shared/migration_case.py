@@ -199,7 +199,7 @@ class Case:
                             "-f", str(self.folder / "stop.json"))
 
     def remove(self):
-        if not self.directly and self.lab.objects("-n", self.namespace, "vmi"):
+        if not self.directly and [vmi for vmi in self.lab.objects("-n", self.namespace, "vmi") if "deletionTimestamp" not in vmi["metadata"]]:
             stopped = self.power_off()
             assert stopped.returncode == 0, stopped.stderr
         deleted = self.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")

@@ -75,7 +75,7 @@ lint: setup-dev ## ansible-lint (production), yamllint, ruff
 	$(BIN)/ansible-lint --offline
 test: root test-packages setup-dev setup-lab lint test-unit lab-built test-integration test-e2e test-molecule ## every test (root)
 test-unit: setup-dev ## pure tests, seconds
-	$(PYTEST) tests/unit -q
+	$(PYTEST) tests/unit -q -n auto
 test-integration: setup-dev ## control plane only, packaging and sanity; migrations beside the rest, for both wait a lot
 	$(MAKE) -j2 integration-migration integration-others
 integration-migration:

@@ -109,11 +109,16 @@ class _Relaxed:
             enough.SetCoefficient(column, worth)
             self.solver.Objective().SetCoefficient(column, 1.0)
 
+    def _solved_plainly(self):
+        """Whether it is solved without preprocessing, which now and then makes GLOP give up (ABNORMAL) on a programme that has grown."""
+        self.solver.SetSolverSpecificParametersAsString("use_preprocessing: false")
+        return self.solver.Solve() == self.solver.OPTIMAL
+
     def best(self):
         """Return the best objective once no further pattern improves it."""
         import numpy
         while True:
-            if self.solver.Solve() != self.solver.OPTIMAL:
+            if self.solver.Solve() != self.solver.OPTIMAL and not self._solved_plainly():
                 raise PlacementError("the linear programme that bounds GPU share has no solution")
             duals = numpy.array([[row.dual_value() for row in rows] for rows in self.rows])
             gain = self.table @ duals[:, self.shared:].T - duals[:, 0]

@@ -9,7 +9,7 @@ import random
 
 import numpy
 import pytest
-from ansible_collections.tandem.hybrid.plugins.module_utils.placement import batch, batch_bound, batch_kernel
+from ansible_collections.tandem.hybrid.plugins.module_utils.placement import batch, batch_bound, batch_kernel, errors
 
 
 def fleet(seed):
@@ -97,6 +97,35 @@ def test_the_bound_knows_that_two_big_shares_need_two_gpus():
     pytest.importorskip("ortools")
     nodes, types = numpy.array([[2, 0, 96000, 393216]]), numpy.array([[1, 600, 1, 1000, 1024]])
     assert batch_bound.share_bound(nodes, types, numpy.array([5])) == 1200
+
+
+class Fickle:
+    """A solver that gives up until it is told to leave out its preprocessing, as GLOP did on the trace cpu235 (seed 3)."""
+
+    def __init__(self, solver, obedient):
+        self.solver, self.obedient, self.plain = solver, obedient, False
+
+    def __getattr__(self, name):
+        return getattr(self.solver, name)
+
+    def SetSolverSpecificParametersAsString(self, text):
+        self.plain = self.obedient and text == "use_preprocessing: false"
+        return self.solver.SetSolverSpecificParametersAsString(text)
+
+    def Solve(self):
+        return self.solver.Solve() if self.plain else self.solver.ABNORMAL
+
+
+def test_a_solver_that_gives_up_is_asked_without_preprocessing():
+    pytest.importorskip("ortools")
+    nodes, types = numpy.array([[2, 0, 96000, 393216]]), numpy.array([[1, 600, 1, 1000, 1024]])
+    relaxed = batch_bound._Relaxed(nodes, types, numpy.array([5]))
+    relaxed.solver = Fickle(relaxed.solver, obedient=True)
+    assert relaxed.best() == pytest.approx(1.2)
+    relaxed = batch_bound._Relaxed(nodes, types, numpy.array([5]))
+    relaxed.solver = Fickle(relaxed.solver, obedient=False)
+    with pytest.raises(errors.PlacementError, match="has no solution"):
+        relaxed.best()
 
 
 def test_everything_goes_onto_the_fewest_nodes():

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -176,12 +177,9 @@ class Source:
         found = {}
         for path in (self.directory / "run" / "libvirt" / "qemu").glob("*.pid"):
             pid = int(path.read_text())
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue  # the guest has ended
-            if str(self.disks).encode() in command:
-                found[path.stem] = pid
+            with contextlib.suppress(OSError):  # the guest has ended
+                if Path(f"/proc/{pid}/root/run").samefile(self.directory / "run"):  # which only this lab's processes have as /run
+                    found[path.stem] = pid
         return found
 
     def _recorded(self) -> dict:

@@ -91,8 +91,13 @@ def test_source(source):
     )
 
     _virsh(source, "start", "orders")
-    assert _take(source.absent_steps()) == [
+    foreign = source.layout.directory.parent / "foreign.xml"
+    foreign.write_text("<domain type='qemu'><name>foreign</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os></domain>")
+    _virsh(source, "create", str(foreign))  # somebody's own, with nothing of the lab's disks
+    steps = _take(source.absent_steps())
+    assert [steps[0], *sorted(steps[1:3]), *steps[3:]] == [
         "end libvirtd of the source",
+        "end guest foreign",
         "end guest orders",
         "remove the libvirt source",
     ]

@@ -60,7 +60,7 @@ def test_facts_name_the_address_that_pods_reach(source):
 def test_only_guests_of_this_lab_are_taken_for_running(source):
     pids = source.directory / "run" / "libvirt" / "qemu"
     pids.mkdir(parents=True)
-    (pids / "orders.pid").write_text(str(os.getpid()))  # a process, but not one that has the lab's disks
+    (pids / "orders.pid").write_text(str(os.getpid()))  # a process, but not one of the lab's libvirt
     assert _whats(source.absent_steps()) == ["remove the libvirt source"]
 
 

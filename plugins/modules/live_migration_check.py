@@ -10,8 +10,8 @@ module: live_migration_check
 short_description: Move a virtual machine live while a client keeps writing
 version_added: 0.1.0
 description:
-  - Starts a client as a Job inside the cluster, migrates the virtual machine live to another node and, with two hops, back again, waits for the
-    client's end and says how many acknowledged rows were lost and how many requests failed and were retried.
+  - Starts a client as a Job inside the cluster, migrates the virtual machine live to another node and, with two hops, back again, ends the
+    client and says how many acknowledged rows were lost and how many requests failed and were retried.
   - In check mode nothing is moved and nothing is written.
 author:
   - The Tandem maintainers (@tandem-hybrid)
@@ -30,9 +30,9 @@ options:
     type: str
     required: true
   client_seconds:
-    description: How long the client writes; longer than the moves take.
+    description: How long the client writes at most; it ends with the moves, and proves nothing if they take longer.
     type: int
-    default: 90
+    default: 600
   hops:
     description: How often the virtual machine moves; 2 ends on the node it started from, on a cluster of two nodes.
     type: int
@@ -84,7 +84,7 @@ def main():
         **CHECK_JOB,
         "vm": {"type": "str", "required": True},
         "url": {"type": "str", "required": True},
-        "client_seconds": {"type": "int", "default": 90},
+        "client_seconds": {"type": "int", "default": 600},
         "hops": {"type": "int", "default": 2},
         "timeout_seconds": {"type": "int", "default": 180},
     }, supports_check_mode=True)

@@ -17,6 +17,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors impor
 LABELS = {"app.kubernetes.io/managed-by": "tandem", "tandem.hybrid/component": "verification"}
 USER = 65532
 KEEP_SECONDS = 600
+GRACE_SECONDS = 90
 POLL_SECONDS = 0.5
 
 
@@ -53,7 +54,7 @@ def job(script: Script, name: str) -> dict:
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "volumeMounts": [{"name": "script", "mountPath": "/check", "readOnly": True}]}
-    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False,
+    pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False, "terminationGracePeriodSeconds": GRACE_SECONDS,
            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}},
            "containers": [container], "volumes": [{"name": "script", "configMap": {"name": name}}]}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": script.namespace, "labels": LABELS},
@@ -86,6 +87,10 @@ class Running:
     def over(self) -> bool:
         """Say whether the script has ended already."""
         return any("terminated" in (one.get("state") or {}) for one in _statuses(self._pod()))
+
+    def end(self) -> None:
+        """Tell the script to end (SIGTERM): unlike a deletion, a deadline that has passed leaves the pod, and with it the result."""
+        self._cluster.patch("v1", "Pod", self._pod()["metadata"]["name"], self._script.namespace, {"spec": {"activeDeadlineSeconds": 1}})
 
     def result(self) -> dict:
         """Wait for the end and return the script's JSON object; raises VerificationError if there is none."""

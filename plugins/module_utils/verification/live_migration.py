@@ -26,7 +26,8 @@ def move_under_load(cluster: Cluster, script: Script, vm: str, hops: int, timeou
             migrate(cluster, script.namespace, vm, timeout_seconds)
             seconds.append(round(time.monotonic() - hop, 1))
             nodes.append(instance(cluster, script.namespace, vm)["status"]["nodeName"])
-        covered = not client.over()
+        if covered := not client.over():
+            client.end()
         counts = client.result()
     stayed = [before for before, after in itertools.pairwise(nodes) if before == after]
     good = bool(counts.get("ok")) and not stayed and covered

@@ -4,10 +4,12 @@
 """A client that never stops writing while a VM moves: every row is retried until it is acknowledged; at the end all are read back.
 
 usage: writer.py ORDERS_URL SECONDS [RESULT_FILE]
+It ends after SECONDS, or sooner when it is told to (SIGTERM).
 """
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 import urllib.request
@@ -16,6 +18,18 @@ import uuid
 TIMEOUT_SECONDS = 2
 PAUSE_SECONDS = 0.2
 READ_ATTEMPTS = 10
+LAST_ROW_SECONDS = 30
+
+
+class Period:
+    """How long to write; `end` is a time of the monotonic clock."""
+
+    def __init__(self, seconds: float):
+        self.end = time.monotonic() + seconds
+
+    def cut(self) -> None:
+        """End now, if not before."""
+        self.end = min(self.end, time.monotonic())
 
 
 def get(url: str, timeout: float) -> str:
@@ -24,13 +38,12 @@ def get(url: str, timeout: float) -> str:
         return answer.read().decode("utf-8", "replace")
 
 
-def write(url: str, seconds: float) -> dict:
-    """Write rows for `seconds` and return the counts; `longest_gap_seconds` lies between two acknowledged rows."""
-    run, end = uuid.uuid4().hex[:8], time.monotonic() + seconds
-    acknowledged, failed, retried, waits, gap, last = [], 0, 0, [], 0.0, time.monotonic()
-    while time.monotonic() < end:
+def write(url: str, period: Period) -> dict:
+    """Write rows for that period and return the counts; `longest_gap_seconds` lies between two acknowledged rows."""
+    run, acknowledged, failed, retried, waits, gap, last = uuid.uuid4().hex[:8], [], 0, 0, [], 0.0, time.monotonic()
+    while time.monotonic() < period.end:
         row, first, started = f"{run}-{len(acknowledged) + 1}", True, time.monotonic()
-        while time.monotonic() < end + 60:
+        while time.monotonic() < period.end + LAST_ROW_SECONDS:
             try:
                 if get(f"{url}/cgi-bin/put?{row}", TIMEOUT_SECONDS).startswith("ok"):
                     break
@@ -68,9 +81,10 @@ def missing(url: str, acknowledged: list[str]) -> list[str]:
 
 
 def main() -> None:
-    url, seconds = sys.argv[1].rstrip("/"), float(sys.argv[2])
+    url, period = sys.argv[1].rstrip("/"), Period(float(sys.argv[2]))
+    signal.signal(signal.SIGTERM, lambda *_unused: period.cut())
     try:
-        result = write(url, seconds)
+        result = write(url, period)
     except (OSError, ValueError) as error:
         result = {"ok": False, "sentence": f"{type(error).__name__}: {error}"[:400]}
     text = json.dumps(result)

@@ -9,7 +9,10 @@ import http.server
 import importlib.util
 import json
 import pathlib
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -128,7 +131,7 @@ def test_the_result_is_left_in_a_file(site, tmp_path, monkeypatch):
 
 def test_the_writer_counts_what_failed_and_loses_nothing(site):
     site.state["refuse"] = {2, 3}
-    result = writer.write(site.url, 1.5)
+    result = writer.write(site.url, writer.Period(1.5))
     assert result["ok"] and result["lost"] == 0 and result["failed_requests"] == 2 and result["retried_rows"] == 1
     assert result["acknowledged"] == len(site.state["rows"]) >= 3
 
@@ -136,8 +139,18 @@ def test_the_writer_counts_what_failed_and_loses_nothing(site):
 def test_the_writer_finds_a_lost_row(site, monkeypatch):
     monkeypatch.setattr(writer.uuid, "uuid4", lambda: type("U", (), {"hex": "abcdefgh0"})())
     site.state["lose"] = {"abcdefgh-1"}
-    result = writer.write(site.url, 0.5)
+    result = writer.write(site.url, writer.Period(0.5))
     assert not result["ok"] and result["lost"] == 1
+
+
+def test_the_writer_ends_when_it_is_told_to_and_still_counts(site, tmp_path):
+    client = subprocess.Popen([sys.executable, ROLES / "verification/files/writer.py", site.url, "600", tmp_path / "result"])
+    while not site.state["rows"]:
+        time.sleep(0.05)
+    client.terminate()
+    assert client.wait(timeout=20) == 0
+    result = json.loads((tmp_path / "result").read_text())
+    assert result["ok"] and result["acknowledged"] == len(site.state["rows"])
 
 
 def test_a_request_finds_its_line(site):

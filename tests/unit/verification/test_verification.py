@@ -18,7 +18,7 @@ SCRIPT = Script("completion", "models", "python:3", "print()", ["a"], timeout_se
 
 
 class Cluster:
-    """An API server of a few objects; the pod of a Job runs for `running` looks and ends with `message`."""
+    """An API server of a few objects; the pod of a Job runs for `running` looks, or until its deadline, and ends with `message`."""
 
     def __init__(self, message="", objects=(), running=0):
         self.running = running
@@ -35,6 +35,10 @@ class Cluster:
         self.deleted.append(kind)
         return True
 
+    def patch(self, api_version, kind, name, namespace, body):
+        assert (kind, name, body) == ("Pod", "check-1", {"spec": {"activeDeadlineSeconds": 1}})
+        self.running = 0
+
     def get(self, api_version, kind, name, namespace=None):
         if kind == "VirtualMachineInstanceMigration":
             return {"status": {"phase": "Succeeded"}}
@@ -44,7 +48,7 @@ class Cluster:
         if kind == "Pod" and label_selector and label_selector.startswith("tandem.hybrid/check="):
             self.running -= 1
             if self.running >= 0:
-                return [{"status": {"containerStatuses": [{"state": {"running": {}}}]}}]
+                return [{"metadata": {"name": "check-1"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}}]
             return [{"status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 0, "message": self.message}}}]}}]
         return [one for one in self.objects if one["kind"] == kind]
 
@@ -85,10 +89,11 @@ def test_a_pod_that_never_starts_is_explained():
 
 
 def test_a_vm_moves_there_and_back_under_load():
-    cluster = Cluster('{"ok": true, "sentence": "0 of 9 acknowledged rows lost"}', [instance()], running=2)
+    cluster = Cluster('{"ok": true, "sentence": "0 of 9 acknowledged rows lost"}', [instance()], running=10)
     result = live_migration.move_under_load(cluster, SCRIPT, "orders", 2, 60)
     assert result["ok"] and result["nodes"] == ["n1", "n2", "n1"] and len(result["hop_seconds"]) == 2
     assert result["sentence"].startswith("n1 to n2 to n1 in 0 and 0 s; 0 of 9")
+    assert cluster.running < 0, "the client was not told to end"
 
 
 def test_a_migration_under_way_is_waited_for():

@@ -20,7 +20,7 @@ LAB_PACKAGES := gcc libc6-dev libvirt-dev pkg-config python3-dev
 TEST_PACKAGES := cpio nbdkit
 
 .PHONY: help setup setup-dev setup-lab root demo example lab lab-built lab-down lab-status lint test test-unit test-integration \
-        test-molecule test-e2e integration-migration integration-others test-packages docs clean
+        test-molecule test-e2e test-own-lab test-demo test-packages docs clean
 help: ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
@@ -73,17 +73,18 @@ lint: setup-dev ## ansible-lint (production), yamllint, ruff
 	$(BIN)/ruff check .
 	$(BIN)/yamllint -s .
 	$(BIN)/ansible-lint --offline
-test: root test-packages setup-dev setup-lab lint test-unit lab-built test-integration test-e2e test-molecule ## every test (root)
+test: root test-packages setup-dev setup-lab lint test-unit lab-built ## every test (root)
+	$(MAKE) -j2 test-integration test-own-lab
+	$(MAKE) test-demo test-molecule
 test-unit: setup-dev ## pure tests, seconds
 	$(PYTEST) tests/unit -q -n auto
-test-integration: setup-dev ## control plane only, packaging and sanity; migrations beside the rest, for both wait a lot
-	$(MAKE) -j2 integration-migration integration-others
-integration-migration:
-	$(PYTEST) tests/integration/migration tests/integration/lab -q
-integration-others:
-	$(PYTEST) tests/integration -q --ignore=tests/integration/migration --ignore=tests/integration/lab
-test-e2e: setup-dev setup-lab ## the demo on the full lab, checked (root)
-	$(PYTEST) tests/e2e -q
+test-integration: setup-dev ## control plane only, packaging and sanity; three files at once, for many wait a lot
+	$(PYTEST) tests/integration -q -n 3 --dist loadfile
+test-e2e: test-own-lab test-demo ## the full lab (root)
+test-own-lab: setup-dev setup-lab ## the role lab, install and uninstall, on labs of their own (root)
+	$(PYTEST) tests/e2e/own_lab -q
+test-demo: setup-dev setup-lab ## the demo and migrations on its lab (root)
+	$(PYTEST) tests/e2e -q --ignore=tests/e2e/own_lab
 test-molecule: setup-dev setup-lab ## the roles' scenarios on the full lab (root)
 	MOLECULE_GLOB='molecule/*/molecule.yml' $(BIN)/molecule test --all
 

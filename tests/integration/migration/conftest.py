@@ -56,7 +56,8 @@ def source(tmp_path_factory, lab_sources):
         pytest.skip("a libvirt of one's own needs root and libvirtd")
     folder = tmp_path_factory.mktemp("legacy")
     (folder / OVA).touch()
-    source = Source(Layout(folder / "lab", lab_id=9), lab_sources, folder)
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    source = Source(Layout(folder / "lab", lab_id=7 - number), lab_sources, folder)
     source.layout.directory.mkdir()
     try:
         for step in source.steps():

@@ -19,7 +19,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.remove impor
 from killing import kill_in_task
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = pathlib.Path(sys.executable).parent
 # What comes and goes by itself.
 PASSING = {"Event", "Lease", "ComponentStatus", "PodMetrics", "NodeMetrics"}

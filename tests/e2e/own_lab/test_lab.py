@@ -20,7 +20,7 @@ import pytest
 from killing import kill_ansible
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = pathlib.Path(sys.executable).parent
 ID = 9
 NAME = f"tandem{ID}"

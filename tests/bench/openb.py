@@ -15,11 +15,13 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.placement import bat
 from . import openb_online as online
 from .figures import FULL, figure, say
 
-ITERATIONS = 600_000
+ITERATIONS = 1_000_000
 # The two packings of batch Tandem, by what goes first in the policy's order.
 BATCH = {"Tandem batch, GPU share first": "gpu_share", "Tandem batch, count first": "placed"}
 TYPICAL = 0.95
 GAP_POINTS, FEWER_PERCENT = 0.15, 25
+# Of GPU share: what is nearer to its proven bound than this many points is given up for workloads.
+TOLERANCE_POINTS = 0.14
 POLICIES = {"Random": (online.RANDOM, False), "BestFit": (online.BEST_FIT, True), "DotProd": (online.DOT_PRODUCT, True),
             "FGD by name": (online.FGD, True), "FGD random ties": (online.FGD, False), "Tandem online": (online.TANDEM, True)}
 
@@ -76,10 +78,10 @@ def verify(nodes: numpy.ndarray, pods: numpy.ndarray, where: numpy.ndarray, devi
     assert (cpu <= nodes[:, 2]).all() and (memory <= nodes[:, 3]).all() and (used <= 1000).all()
 
 
-def batched(nodes: numpy.ndarray, pods: numpy.ndarray, first: str) -> tuple[int, int]:
+def batched(nodes: numpy.ndarray, pods: numpy.ndarray, first: str, least_share: int) -> tuple[int, int]:
     """Return the GPU share that batch Tandem places and the pods that it leaves out, verified."""
     types, demand = numpy.unique(pods, axis=0, return_counts=True)
-    packing = batch.pack(nodes, types, demand, ITERATIONS, first=first)
+    packing = batch.pack(nodes, types, demand, ITERATIONS, first=first, least_share=least_share)
     entries = [(node, entry) for node, count in enumerate(packing.count) for entry in range(count)]
     where, entry = numpy.array(entries).T
     kinds = packing.kinds[where, entry]
@@ -107,7 +109,7 @@ def case(folder: pathlib.Path, trace: str, seed: int, percent: int, start: float
     bound, fewest = 100 * batch_bound.share_bound(nodes, *grouped) / total, batch_bound.left_bound(nodes, *grouped)
     for planner, first in BATCH.items():
         began, cpu = time.perf_counter(), time.process_time()
-        placed, left = batched(nodes, stream, first)
+        placed, left = batched(nodes, stream, first, int((bound - TOLERANCE_POINTS) * total / 100))
         seconds, cpu = time.perf_counter() - began + start, time.process_time() - cpu
         found[planner] = 100 * placed / total, left, seconds
         figure("placement", name, "seconds", round(seconds, 1), "s", "<= 30", seconds <= 30, planner=planner, cpu_seconds=round(cpu, 1),

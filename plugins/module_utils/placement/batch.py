@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 MOST_NODES = 4
 # What one more workload is worth, in thousandths of a GPU, by what goes first: for half of the rounds an amount that also minds the other,
-# with which the search gets further towards its own end, then one with which the first goes first.
-WORTH = {"gpu_share": (20.0, 1.0), "placed": (300.0, 1e5)}
+# with which the search gets further towards its own end, then one with which the first goes first. After GPU share a tenth of the rounds looks
+# for more workloads, with no more share given up than is allowed.
+WORTH = {"gpu_share": (150.0, 1.0), "placed": (300.0, 1e5)}
+MORE = {"gpu_share": 300.0}
 
 
 @dataclass
@@ -29,11 +31,12 @@ class Packing:
     left: ndarray
 
 
-def pack(nodes: ndarray, types: ndarray, demand: ndarray, iterations: int, seed: int = 1, first: str = "gpu_share") -> Packing:
+def pack(nodes: ndarray, types: ndarray, demand: ndarray, iterations: int, seed: int = 1, first: str = "gpu_share",
+         least_share: int | None = None) -> Packing:
     """Return a packing of much GPU share, or of many workloads, by the objective that is `first`; arrays as in batch_kernel, `demand` counts
-    per type."""
+    per type. What it has of GPU share above `least_share` (thousandths of GPUs) may be given up for workloads."""
     search = _Search(nodes, types, demand)
-    search.aim(first, 1.0, iterations, seed)
+    search.aim(first, 1.0, iterations, seed, least_share)
     return search.packing
 
 
@@ -105,16 +108,25 @@ class _Search:
         found = self.packing
         return (self.nodes, self.types, self.room, self.free, found.count, found.kinds, found.devices, self.balance, self.weights)
 
-    def aim(self, first, weights, iterations, seed):
+    def aim(self, first, weights, iterations, seed, least_share=None):
         """Improve GPU share and weight, what is `first` before the other."""
+        more = iterations // 10 if first in MORE else 0
         for part, worth in enumerate(WORTH[first]):
             self.value = self.share + worth * weights + 1e-6 * self.types[:, 3]
-            self.run(iterations // 2, seed + part)
+            self.run((iterations - more) // 2, seed + part)
+        if more:
+            self.value = self.share + MORE[first] * weights + 1e-6 * self.types[:, 3]
+            self.run(more, seed + 2, 0.0 if least_share is None else max(0.0, self.in_use() - least_share))
 
-    def run(self, iterations, seed):
-        """Improve; returns the iterations used."""
+    def in_use(self):
+        """The thousandths of GPUs in use."""
+        found = self.packing
+        return float(sum(self.share[kinds[:count]].sum() for kinds, count in zip(found.kinds, found.count, strict=True)))
+
+    def run(self, iterations, seed, spare=None):
+        """Improve, with no more than `spare` of the GPU share given up; returns the iterations used."""
         return self.kernel.improve(self.nodes, self.types, self.value, self.packing.left, *self._where()[2:], seed, iterations,
-                                   min(MOST_NODES, len(self.nodes)))
+                                   min(MOST_NODES, len(self.nodes)), self.kernel.NOWHERE if spare is None else spare)
 
     def copy(self):
         found = self.packing

@@ -151,10 +151,11 @@ def shuffled(candidates, types, balance, weights):
 
 
 @njit(cache=True)
-def improve(nodes, types, value, left, room, free, count, kinds, devices, balance, weights, seed, iterations, most):
+def improve(nodes, types, value, left, room, free, count, kinds, devices, balance, weights, seed, iterations, most, spare):
     """Empty a few nodes and fill them again in another order, keep what is worth no less; ends after `iterations` or with nothing left.
 
-    Without GPUs each round weighs the resources (`weights`) anew at random. Returns the iterations used.
+    No more than `spare` milli of GPUs in use are given up over all rounds together. Without GPUs each round weighs the resources (`weights`)
+    anew at random. Returns the iterations used.
     """
     numpy.random.seed(seed)
     pool = numpy.zeros(types.shape[0], numpy.int64)
@@ -174,12 +175,13 @@ def improve(nodes, types, value, left, room, free, count, kinds, devices, balanc
                 seen[kind] = iteration
                 found[size] = kind
                 size += 1
-        worth = 0.0
+        worth, share = 0.0, 0.0
         for node in chosen:
             for entry in range(count[node]):
                 kind = kinds[node, entry]
                 pool[kind] += 1
                 worth += value[kind]
+                share += types[kind, 0] * types[kind, 1]
                 if seen[kind] != iteration:
                     seen[kind] = iteration
                     found[size] = kind
@@ -188,8 +190,11 @@ def improve(nodes, types, value, left, room, free, count, kinds, devices, balanc
         fill(chosen, shuffled(found[:size].copy(), types, balance, tilt), pool, nodes, types, room, free, count, kinds, devices, balance, tilt)
         for node in chosen:
             for entry in range(count[node]):
-                worth -= value[kinds[node, entry]]
-        if worth <= 1e-9:
+                kind = kinds[node, entry]
+                worth -= value[kind]
+                share -= types[kind, 0] * types[kind, 1]
+        if worth <= 1e-9 and share <= spare:
+            spare -= share
             for position in range(size):
                 left[found[position]] = pool[found[position]]
         else:

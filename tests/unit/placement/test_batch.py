@@ -81,6 +81,14 @@ def test_every_node_and_gpu_holds_what_is_on_it():
     assert (counted + packing.left == demand).all()
 
 
+@pytest.mark.parametrize(("least_share", "left"), [(None, 3), (950, 3), (900, 1)])
+def test_no_more_share_is_given_up_for_workloads_than_allowed(least_share, left):
+    nodes = numpy.array([[1, 0, 10000, 65536]])
+    types = numpy.array([[1, 300, 1, 1000, 1024], [1, 1000, 1, 10000, 1024]])
+    packing = batch.pack(nodes, types, numpy.array([3, 1]), iterations=100, least_share=least_share)
+    assert packing.left.sum() == left
+
+
 def test_a_seed_gives_one_packing():
     nodes, types, demand = fleet(5)
     one, two = batch.pack(nodes, types, demand, 100, seed=7), batch.pack(nodes, types, demand, 100, seed=7)

@@ -15,7 +15,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.placement import bat
 from . import openb_online as online
 from .figures import FULL, figure, say
 
-ITERATIONS = 1_000_000
+ITERATIONS = 2_000_000
 # The two packings of batch Tandem, by what goes first in the policy's order.
 BATCH = {"Tandem batch, GPU share first": "gpu_share", "Tandem batch, count first": "placed"}
 TYPICAL = 0.95

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 MOST_NODES = 4
-# What one more workload is worth, in thousandths of a GPU, by what goes first: for half of the rounds an amount that also minds the other,
-# with which the search gets further towards its own end, then one with which the first goes first. After GPU share a tenth of the rounds looks
-# for more workloads, with no more share given up than is allowed.
-WORTH = {"gpu_share": (150.0, 1.0), "placed": (300.0, 1e5)}
+# What one more workload is worth, in thousandths of a GPU, by what goes first: an amount with which the first goes first; for count, half of the
+# rounds mind GPU share as well, with which the search gets further. After GPU share a tenth of the rounds looks for more workloads, with no more
+# share given up than is allowed.
+WORTH = {"gpu_share": (1.0,), "placed": (300.0, 1e5)}
 MORE = {"gpu_share": 300.0}
 
 
@@ -113,10 +113,10 @@ class _Search:
         more = iterations // 10 if first in MORE else 0
         for part, worth in enumerate(WORTH[first]):
             self.value = self.share + worth * weights + 1e-6 * self.types[:, 3]
-            self.run((iterations - more) // 2, seed + part)
+            self.run((iterations - more) // len(WORTH[first]), seed + part)
         if more:
             self.value = self.share + MORE[first] * weights + 1e-6 * self.types[:, 3]
-            self.run(more, seed + 2, 0.0 if least_share is None else max(0.0, self.in_use() - least_share))
+            self.run(more, seed + len(WORTH[first]), 0.0 if least_share is None else max(0.0, self.in_use() - least_share))
 
     def in_use(self):
         """The thousandths of GPUs in use."""

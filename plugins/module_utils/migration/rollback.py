@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration import fence, movers, target
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration import conversion, fence, movers, target
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import MigrationError
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.phases import Context
 
@@ -46,6 +46,8 @@ def rollback(context: Context, accept_loss: bool, reason: str) -> bool:
     context.say(phase="rollback", event="started", message=reason)
     context.check()
     target.stop(context.cluster, context.task, STOP_SECONDS)
+    if context.state().conversion:
+        conversion.discard(context)
     movers.remove_all(context.cluster, context.task)
     holder, source = fence.owner(context.cluster, context.task), fence.source_identity(context.task)
     if holder and holder != source:

@@ -33,13 +33,18 @@ class Conversion:
         self._run(parts.TRY, job, TRY_SECONDS, "looking for virt-v2v")
         self._movers(parts.TRY).remove()
 
+    def end_earlier(self) -> None:
+        """Wait until nothing commits for an attempt that was rolled back; its node may have been away. Raises MigrationError when that does not end."""
+        if self._attempt:
+            Movers(self.context.cluster, self.task, parts.generation(parts.COMMIT, self._attempt - 1)).stop()
+
     def run(self) -> None:
-        """Convert and commit what of it is left. Raises MigrationError with the last words of virt-v2v; the disks are then the verified copy."""
+        """Convert and commit, or what of it is left. Raises MigrationError with the last words of what failed."""
         stage = self.context.state().conversion.get("stage")
         if stage is None:
             self._note(stage=BEGUN, image=self.task.settings.conversion_image)
         if stage in (None, BEGUN):
-            self.context.cluster.apply(parts.overlay_claim(self.task))
+            self.context.cluster.apply(parts.overlay_claim(self.task, self._attempt))
             job = parts.convert_job(self.task, self._attempt, kvm(self.context.cluster, self.task.node))
             said, seconds = self._run(parts.CONVERT, job, self.task.settings.conversion_timeout_seconds + GRACE_SECONDS, "converting")
             if NO_VIRTIO in said:
@@ -90,12 +95,12 @@ class Conversion:
             raise MigrationError(f"{self.task.name}: {what} failed: {last_words(pods) or failed}")
 
 
-def discard(context) -> None:
-    """Take away Jobs and overlays of a conversion, whatever of them there is, and wait until no pod of it can write any more."""
-    namespace = context.task.settings.namespace
-    for step in parts.STEPS:
-        Movers(context.cluster, context.task, parts.generation(step, context.state().attempt)).stop()
-    context.cluster.delete("v1", "PersistentVolumeClaim", parts.overlay_claim(context.task)["metadata"]["name"], namespace)
+def remove_overlays(context) -> None:
+    """Take the overlays of a conversion away, once its Jobs are gone."""
+    state = context.state()
+    if state.conversion:
+        claim = parts.overlay_claim(context.task, state.attempt)["metadata"]
+        context.cluster.delete("v1", "PersistentVolumeClaim", claim["name"], claim["namespace"])
 
 
 def kvm(cluster: Cluster, node: str) -> bool:

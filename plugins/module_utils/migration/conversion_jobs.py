@@ -15,7 +15,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.kubevirt.choices imp
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.jobs import GENERATION_LABEL, file_system_claim, pinned_job
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import VmTask, kubernetes_name
 
-TRY, CONVERT, COMMIT = STEPS = ("try", "convert", "commit")
+TRY, CONVERT, COMMIT = "try", "convert", "commit"
 KVM = "devices.kubevirt.io/kvm"
 GUEST = "tandem.hybrid/guest"
 _OVERLAYS, _TEMPORARY = "/overlays", "/tmp"  # noqa: S108 - the mount point of the pod's own volume
@@ -37,10 +37,10 @@ def generation(step: str, attempt: int) -> str:
     return f"{step}-{attempt}"
 
 
-def overlay_claim(task: VmTask) -> dict:
+def overlay_claim(task: VmTask, attempt: int) -> dict:
     """The claim for the overlays: virt-v2v writes a new initramfs or drivers, some 100 MB, and hardly ever a tenth of the disks."""
     size = sum(disk.size_bytes for disk in task.disks)
-    return file_system_claim(task, task.rendered.claims[0], kubernetes_name(f"{task.name[:50]}-tandem-overlay"),
+    return file_system_claim(task, task.rendered.claims[0], kubernetes_name(f"{task.name[:46]}-tandem-overlay-{attempt}"),
                              quantity(claim_bytes(max(min(size, 4 * _GIB), size // 10))))
 
 
@@ -91,7 +91,7 @@ def commit_job(task: VmTask, attempt: int) -> dict:
 def _job(task: VmTask, step: str, attempt: int, containers: list[dict], disks) -> dict:
     volumes = [{"name": f"disk-{number}", "persistentVolumeClaim": {"claimName": task.disks[number].claim}} for number in disks]
     if volumes:
-        volumes.append({"name": "overlays", "persistentVolumeClaim": {"claimName": overlay_claim(task)["metadata"]["name"]}})
+        volumes.append({"name": "overlays", "persistentVolumeClaim": {"claimName": overlay_claim(task, attempt)["metadata"]["name"]}})
     name = generation(step, attempt)
     containers = [{"terminationMessagePolicy": "FallbackToLogsOnError", **container} for container in containers]
     return pinned_job(task, kubernetes_name(f"{name}-{task.name}"), {GENERATION_LABEL: name}, containers,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration import devices, fence, movers, target
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration.conversion import Conversion, discard
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.conversion import Conversion, remove_overlays
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import MigrationError, SourceChanged
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.journal_store import JournalStore
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import VmTask
@@ -91,6 +91,7 @@ class Migration:
 
     def prepare(self) -> dict:
         """Create claims and the fenced VM, take the lease for the source, and prove that the target can't start."""
+        Conversion(self.context).end_earlier()
         target.prepare(self.context.cluster, self.task)
         holder = fence.owner(self.context.cluster, self.task)
         fence.hand_over(self.context.cluster, self.task, holder if holder.startswith("source/") else "", fence.source_identity(self.task))
@@ -204,10 +205,9 @@ class Migration:
                 "slowness": delta.get("slowness"), "final_seconds": final["final_seconds"], "verify_bytes_per_second": final["verify_bytes_per_second"]}
 
     def accept(self) -> dict:
-        """Remove our checkpoints from the source, which stays off and fenced, and the finished Jobs."""
-        if self.context.state().conversion:
-            discard(self.context)
+        """Remove our checkpoints from the source, which stays off and fenced, and what the migration needed on the cluster."""
         movers.remove_all(self.context.cluster, self.task)
+        remove_overlays(self.context)
         return {"removed": self.context.source.clean()}
 
     # ---- helpers

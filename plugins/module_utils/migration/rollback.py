@@ -46,9 +46,8 @@ def rollback(context: Context, accept_loss: bool, reason: str) -> bool:
     context.say(phase="rollback", event="started", message=reason)
     context.check()
     target.stop(context.cluster, context.task, STOP_SECONDS)
-    if context.state().conversion:
-        conversion.discard(context)
     movers.remove_all(context.cluster, context.task)
+    conversion.remove_overlays(context)
     holder, source = fence.owner(context.cluster, context.task), fence.source_identity(context.task)
     if holder and holder != source:
         fence.hand_over(context.cluster, context.task, holder, source)

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import Refused
 from ansible_collections.tandem.hybrid.plugins.module_utils.documents.estate import Disk
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration import conversion
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration.conversion import Conversion, discard, kvm, last_words, waits_for
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.conversion import Conversion, kvm, last_words, remove_overlays, waits_for
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.conversion_jobs import KVM, commit_job, convert_job, guest_xml, overlay_claim, try_job
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import MigrationError
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import Settings
@@ -95,9 +95,9 @@ def test_kvm_is_asked_for_only_where_it_may_be_had(offered):
 
 
 def test_the_overlays_lie_in_the_class_of_the_disks():
-    claim = overlay_claim(on_ide(storage_map=[{"source": "*", "storage_class": "fast", "access_modes": ["ReadWriteMany"]}]))
+    claim = overlay_claim(on_ide(storage_map=[{"source": "*", "storage_class": "fast", "access_modes": ["ReadWriteMany"]}]), 0)
     assert (claim["spec"]["storageClassName"], claim["spec"]["accessModes"]) == ("fast", ["ReadWriteMany"])
-    assert claim["metadata"]["name"] == "orders-tandem-overlay"
+    assert claim["metadata"]["name"] == "orders-tandem-overlay-0"
 
 
 def test_the_script_is_one_that_a_shell_reads():
@@ -196,8 +196,9 @@ def test_a_conversion_is_journaled_before_and_after_its_commit():
     assert stages(found) == ["begun", "committing", "committed"]
     assert found.state().conversion["version"] == "virt-v2v-in-place 2.2.0"
     assert found.state().conversion["seconds"] >= 0
-    discard(found)
-    assert (cluster.jobs, cluster.claims) == ({}, [])
+    assert cluster.claims == ["orders-tandem-overlay-0"]
+    remove_overlays(found)
+    assert cluster.claims == []
 
 
 @pytest.mark.parametrize(("stage", "made"), [("begun", ["convert-0-orders", "commit-0-orders"]), ("committing", ["commit-0-orders"]), ("committed", [])])
@@ -234,6 +235,15 @@ def test_an_image_that_can_not_be_had_is_noticed_before_the_source_stops(monkeyp
     cluster = Pods(**{"try": (None, "Back-off pulling image")})
     with pytest.raises(MigrationError, match="orders: looking for virt-v2v did not end within 0 s: Back-off pulling image"):
         Conversion(context(cluster)).rehearse()
+    assert cluster.jobs == {}
+
+
+def test_before_a_new_attempt_the_commit_of_the_one_before_is_ended():
+    cluster = Pods()
+    cluster.create(commit_job(on_ide(), 0))
+    Conversion(context(cluster)).end_earlier()
+    assert cluster.jobs
+    Conversion(context(cluster, ("rollback", "rolled-back", {}))).end_earlier()
     assert cluster.jobs == {}
 
 

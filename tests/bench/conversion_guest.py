@@ -43,6 +43,7 @@ def conversion_guest() -> Artifact:
             raw, system = work / "disk.raw", _system(work)
             guest._root_disk(work, raw, guest.Guest("legacy-ide", root_mib=ROOT_MIB), system)
             guest._qcow2(raw, out / DISKS[0])
+            raw.unlink()
             guest._file_system(raw, "legacydata", DATA_MIB)
             guest._qcow2(raw, out / DISKS[1])
 

@@ -222,7 +222,7 @@ def test_a_failed_conversion_commits_nothing_and_is_done_anew_when_asked_again()
 
 def test_a_guest_that_got_no_virtio_drivers_is_not_committed():
     found = context(Pods(convert=(0, "virt-v2v-in-place 2.2.0\nThis guest does not have virtio drivers installed.\n")))
-    with pytest.raises(MigrationError, match="no virtio drivers for this guest .*virtio-win"):
+    with pytest.raises(MigrationError, match=r"no virtio drivers for this guest .*virtio-win"):
         Conversion(found).run()
     assert stages(found) == ["begun"]
 

@@ -135,7 +135,7 @@ class StandInNode:
         """Mount paths of all containers to those of this machine."""
         paths = {}
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-        for mount in (mount for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]) for mount in container["volumeMounts"]):
+        for mount in (mount for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]) for mount in container.get("volumeMounts", [])):
             volume = volumes[mount["name"]]
             if mount["mountPath"] in paths:
                 continue

@@ -195,7 +195,7 @@ class StandInNode:
                 template = machine["spec"]["template"]
                 macs = [{"mac": nic["macAddress"]} for nic in template["spec"]["domain"]["devices"].get("interfaces", []) if "macAddress" in nic]
                 self.cluster.create({"apiVersion": KUBEVIRT, "kind": "VirtualMachineInstance", "spec": template["spec"],
-                                     "metadata": {"namespace": key[0], "name": key[1], "labels": template["metadata"].get("labels", {})},
+                                     "metadata": {"namespace": key[0], "name": key[1], "labels": template.get("metadata", {}).get("labels", {})},
                                      "status": {"phase": "Running", "nodeName": self.name, "interfaces": macs}})
             elif not runs and key in instances:
                 self.cluster.delete(KUBEVIRT, "VirtualMachineInstance", key[1], key[0])

@@ -29,7 +29,7 @@ FILES = {
         "ExecStartPre=/bin/sh -c 'mkdir -p /run/www; findmnt -rno SOURCE,TARGET -t ext4 >/run/www/index.html'",
         "ExecStart=/bin/busybox httpd -f -p 80 -h /run/www", f"ExecStartPost=/bin/sh -c 'echo {READY} >/dev/ttyS0'", "[Install]",
         "WantedBy=multi-user.target", "")),
-    "etc/default/grub": 'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX="console=ttyS0 root=LABEL=legacyroot"\n',
+    "etc/default/grub": 'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX="console=ttyS0 root=LABEL=legacyroot"\n',
 }
 UNITS = {"report.service": "/etc/systemd/system/report.service", "systemd-networkd.service": "/lib/systemd/system/systemd-networkd.service"}
 
@@ -71,6 +71,7 @@ def _system(work: pathlib.Path) -> pathlib.Path:
     version = kernel.name.removeprefix("vmlinuz-")
     _run("chroot", str(root), "update-initramfs", "-u", "-k", version)
     boot = root / "boot/grub"
+    boot.mkdir(exist_ok=True)
     _run("cp", "-r", f"{root}/usr/lib/grub/i386-pc", str(boot))  # virt-v2v has GRUB's configuration made anew, which loads more of its modules
     (boot / "grub.cfg").write_text(f"serial\nterminal_output serial\nset timeout=0\nmenuentry Debian {{\n  linux /boot/{kernel.name} root=LABEL=legacyroot ro"
                                    f" console=ttyS0\n  initrd /boot/initrd.img-{version}\n}}\n")

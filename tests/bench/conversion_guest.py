@@ -1,7 +1,7 @@
 # Copyright: Contributors to the tandem.hybrid collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Debian of an IDE machine: its initramfs has IDE's driver and none of virtio, its kernel none of AHCI, its fstab names /dev/sda1 and /dev/sdb.
+"""A real Debian of an IDE machine: its initramfs has IDE's driver and none of virtio, its kernel none of AHCI.
 
 It serves what it has mounted by HTTP, and says on its serial console when it does.
 """
@@ -22,7 +22,7 @@ ROOT_MIB, DATA_MIB = 1536, 64
 PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "initramfs-tools", "udev", "dbus", "grub2-common", "grub-pc-bin", "busybox", "zstd")
 INITRAMFS_MODULES = ("ata_piix", "ata_generic", "sd_mod", "ext4")
 FILES = {
-    "etc/fstab": "/dev/sda1 / ext4 errors=remount-ro 0 1\n/dev/sdb /data ext4 defaults 0 2\n",
+    "etc/fstab": "LABEL=legacyroot / ext4 errors=remount-ro 0 1\nLABEL=legacydata /data ext4 defaults 0 2\n",
     "etc/systemd/network/80-dhcp.network": "[Match]\nType=ether\n[Network]\nDHCP=ipv4\n",
     "etc/systemd/system/report.service": "\n".join((
         "[Unit]", "After=local-fs.target systemd-networkd.service", "[Service]",

@@ -13,7 +13,7 @@ description:
     fits its budget, then stopped, copied to the end, compared byte by byte, and started on its planned node.
     A stopped VM (libvirt, vSphere) or disk files (OVA, qcow2, VMDK, raw) are copied cold.
   - Where the boot disk comes to another controller, the copied disk is looked at before the cutover. A guest without the driver gets SATA disks
-    and e1000e network interfaces, or is refused (C(unfit_guest) in O(settings)).
+    and e1000e network interfaces, is refused, or is converted by virt-v2v (C(unfit_guest) in O(settings)).
   - VMs of vSphere that run, and of oVirt, are moved by Forklift on the cluster, from objects that are made of the plan and followed to their end.
   - What was done stands in a hash-chained journal in ConfigMaps of the namespace. A run that was killed anywhere is continued
     by the next one. A second run at the same time is refused by a Lease.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.tandem.hybrid.plugins.module_utils.lab import (
+    conversion_image,
     guest,
     kubevirt_build,
     platform_images,
@@ -36,6 +37,7 @@ def artifacts(sources: Path, go: Go) -> tuple[Artifact, ...]:
         workload_images.helm(),
         workload_images.llama_server_image(rooms, model),
         workload_images.mover_image(rooms, base),
+        conversion_image.conversion_image(),
         workload_images.gpu_stand_in_image(sources, rooms, go),
         guest.legacy_guests(sources, rooms),
     )

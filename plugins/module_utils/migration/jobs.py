@@ -1,7 +1,7 @@
 # Copyright: Contributors to the tandem.hybrid collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The objects a migration creates around a VM: claims, mover Jobs, the Secret of the movers, the Service."""
+"""The objects a migration creates around a VM: claims, Jobs, the Secret of the movers, the Service."""
 from __future__ import annotations
 
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import LABELS, VM_LABEL, DiskTask, VmTask, kubernetes_name
@@ -23,12 +23,17 @@ def state_claim(task: VmTask) -> str:
 
 
 def state_volume(task: VmTask, disk_claim: dict) -> dict:
-    """The small claim for the movers' journals and manifests, in the class of the disks; it stays, so that they can be checked later."""
-    spec = {"accessModes": disk_claim["spec"]["accessModes"], "volumeMode": "Filesystem", "resources": {"requests": {"storage": "64Mi"}}}
+    """The small claim for the movers' journals and manifests; it stays, so that they can be checked later."""
+    return file_system_claim(task, disk_claim, state_claim(task), "64Mi")
+
+
+def file_system_claim(task: VmTask, disk_claim: dict, name: str, storage: str) -> dict:
+    """A claim for files about the disks, in their class and as reachable as they are."""
+    spec = {"accessModes": disk_claim["spec"]["accessModes"], "volumeMode": "Filesystem", "resources": {"requests": {"storage": storage}}}
     if "storageClassName" in disk_claim["spec"]:
         spec["storageClassName"] = disk_claim["spec"]["storageClassName"]
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": {"name": state_claim(task), "namespace": task.settings.namespace, "labels": labels(task)}, "spec": spec}
+            "metadata": {"name": name, "namespace": task.settings.namespace, "labels": labels(task)}, "spec": spec}
 
 
 def job_name(task: VmTask, disk: DiskTask, generation: str) -> str:
@@ -37,10 +42,9 @@ def job_name(task: VmTask, disk: DiskTask, generation: str) -> str:
 
 
 def mover_job(task: VmTask, disk: DiskTask, generation: str, arguments: list[str]) -> dict:
-    """The Job that runs the mover for one disk on the planned node, as KubeVirt's user and with no right it does not need."""
+    """The Job that runs the mover for one disk on the planned node."""
     container = {
-        "name": "mover", "image": task.settings.mover_image, "imagePullPolicy": "IfNotPresent", "args": arguments,
-        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+        "name": "mover", "image": task.settings.mover_image, "args": arguments,
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
         "volumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}, {"name": "state", "mountPath": "/state"}],
     }
@@ -48,13 +52,22 @@ def mover_job(task: VmTask, disk: DiskTask, generation: str, arguments: list[str
         container["volumeDevices"] = [{"name": "disk", "devicePath": "/dev/target"}]
     else:
         container["volumeMounts"].append({"name": "disk", "mountPath": "/disk"})
-    name = job_name(task, disk, generation)
-    pod_labels = {**labels(task), DISK_LABEL: disk.id, GENERATION_LABEL: generation}
+    volumes = [{"name": "disk", "persistentVolumeClaim": {"claimName": disk.claim}},
+               {"name": "tls", "secret": {"secretName": SECRET, "defaultMode": 0o440}},
+               {"name": "state", "persistentVolumeClaim": {"claimName": state_claim(task)}}]
+    return pinned_job(task, job_name(task, disk, generation), {DISK_LABEL: disk.id, GENERATION_LABEL: generation}, [container], volumes)
+
+
+def pinned_job(task: VmTask, name: str, marks: dict[str, str], containers: list[dict], volumes: list[dict], retries: int = 6) -> dict:
+    """A Job whose containers run one after the other on the planned node, as KubeVirt's user and with no right that they do not need."""
+    hardened = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    containers = [{"imagePullPolicy": "IfNotPresent", "securityContext": hardened, **container} for container in containers]
+    pod_labels = {**labels(task), **marks}
     return {
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": task.settings.namespace, "labels": pod_labels},
         "spec": {
-            "backoffLimit": 6, "podReplacementPolicy": "Failed",
+            "backoffLimit": retries, "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": [
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": NOT_WORTH_RETRYING}},
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
@@ -63,10 +76,7 @@ def mover_job(task: VmTask, disk: DiskTask, generation: str, arguments: list[str
                 "enableServiceLinks": False, "nodeSelector": {"kubernetes.io/hostname": task.node},
                 "securityContext": {"runAsNonRoot": True, "runAsUser": QEMU_ID, "runAsGroup": QEMU_ID, "fsGroup": QEMU_ID,
                                     "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [container],
-                "volumes": [{"name": "disk", "persistentVolumeClaim": {"claimName": disk.claim}},
-                            {"name": "tls", "secret": {"secretName": SECRET, "defaultMode": 0o440}},
-                            {"name": "state", "persistentVolumeClaim": {"claimName": state_claim(task)}}]}}}}
+                **({"initContainers": containers[:-1]} if containers[1:] else {}), "containers": containers[-1:], "volumes": volumes}}}}
 
 
 def service(task: VmTask) -> dict | None:

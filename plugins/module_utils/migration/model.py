@@ -21,7 +21,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors imp
 LABELS = {"app.kubernetes.io/managed-by": "tandem", "tandem.hybrid/component": "migration"}
 VM_LABEL = "tandem.hybrid/vm"
 TANDEM, FORKLIFT = ENGINES = ("tandem", "forklift")
-COMPATIBLE, STOP = UNFIT_GUEST = ("compatible", "stop")
+COMPATIBLE, STOP, CONVERT = UNFIT_GUEST = ("compatible", "stop", "convert")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -92,6 +92,9 @@ class Settings:
     copy_timeout_seconds: int = 86400
     rate_bytes_per_second: int = 0
     unfit_guest: str = COMPATIBLE
+    conversion_image: str = ""
+    conversion_seconds: float = 300.0
+    conversion_timeout_seconds: int = 3600
     rollback_on_failure: bool = True
     failure_budget: int = 0
     lease_seconds: int = 30
@@ -175,7 +178,9 @@ def _task(vm: LegacyVm, assignment: Assignment, settings: Settings, rules: list[
     if own.engine not in ("auto", *ENGINES):
         raise MigrationError(f"{assignment.workload}: engine {own.engine!r}; expected auto, {' or '.join(ENGINES)}")
     if own.unfit_guest not in UNFIT_GUEST:
-        raise MigrationError(f"{assignment.workload}: unfit_guest {own.unfit_guest!r}; expected {' or '.join(UNFIT_GUEST)}")
+        raise MigrationError(f"{assignment.workload}: unfit_guest {own.unfit_guest!r}; expected {', '.join(UNFIT_GUEST[:-1])} or {UNFIT_GUEST[-1]}")
+    if own.unfit_guest == CONVERT and not own.conversion_image:
+        raise MigrationError(f"{assignment.workload}: unfit_guest convert needs conversion_image, an image with virt-v2v-in-place and qemu-img")
     mapped = maps(own.network_map, own.storage_map, own.device_map)
     rendered = render(replace(vm, target_name=assignment.workload), RenderSettings(own.namespace, mapped), assignment, rules)
     disks = tuple(_disk(vm, disk, claim) for disk, claim in zip(kept_disks(vm), rendered.claims, strict=True))

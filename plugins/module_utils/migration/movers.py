@@ -48,10 +48,13 @@ class Movers:
         return self._task.settings.namespace
 
     def start(self, disk: DiskTask, arguments: list[str]) -> None:
-        """Create the Job of a disk; one that exists goes on, one that gave up is replaced."""
-        job = jobs.mover_job(self._task, disk, self._generation, arguments)
+        """Have the Job of a disk run."""
+        self.ensure(jobs.mover_job(self._task, disk, self._generation, arguments))
+
+    def ensure(self, job: dict) -> None:
+        """Create a Job; one that exists goes on, one that gave up is replaced."""
         found = self._cluster.get("batch/v1", "Job", job["metadata"]["name"], self._namespace)
-        if found and not _condition(found, "Failed"):
+        if found and not condition(found, "Failed"):
             return
         if found:
             self._cluster.delete("batch/v1", "Job", job["metadata"]["name"], self._namespace, propagation="Foreground")
@@ -65,11 +68,11 @@ class Movers:
         """
         started = self._until(lambda: self._running() >= len(self._task.disks), timeout_seconds)
         if not started:
-            self._refuse_dead_node()
+            self.refuse_dead_node()
         return started
 
     def _running(self) -> int:
-        return sum(any("running" in item["state"] for item in pod["status"].get("containerStatuses", [])) for pod in self._pods())
+        return sum(any("running" in item["state"] for item in pod["status"].get("containerStatuses", [])) for pod in self.pods())
 
     def wait(self, timeout_seconds: float, watch: Callable[[], None], say: Callable[..., None]) -> Copied:
         """Wait for all disks; `watch` is called about once a second and may raise, `say` gets the progress.
@@ -78,7 +81,7 @@ class Movers:
         """
         deadline, spoken = time.monotonic() + timeout_seconds, 0.0
         while True:
-            pods = self._pods()
+            pods = self.pods()
             results = _results(pods)
             if len(results) == len(self._task.disks):
                 return Copied(results)
@@ -86,7 +89,7 @@ class Movers:
             if time.monotonic() - spoken >= 1:
                 spoken = time.monotonic()
                 watch()
-                self._refuse_dead_node()
+                self.refuse_dead_node()
                 self._speak(pods, results, say)
             if spoken > deadline:
                 raise MigrationError(f"{self._task.name}: the copy did not end within {timeout_seconds:.0f} s")
@@ -118,13 +121,13 @@ class Movers:
 
     def _refuse_failed(self, pods: list[dict]) -> None:
         for job in self._cluster.list("batch/v1", "Job", self._namespace, label_selector=self._selector()):
-            if _condition(job, "Failed"):
+            if condition(job, "Failed"):
                 disk = job["metadata"]["labels"][jobs.DISK_LABEL]
                 last = _last_message(pods, disk)
-                sentence = f"{self._task.name}: the mover of disk {disk} gave up: {last.get('message') or _condition(job, 'Failed')}"
+                sentence = f"{self._task.name}: the mover of disk {disk} gave up: {last.get('message') or condition(job, 'Failed')}"
                 raise (SourceChanged if last.get("reason") in _REREAD else MigrationError)(sentence)
 
-    def _refuse_dead_node(self) -> None:
+    def refuse_dead_node(self) -> None:
         """Nothing waits for a node that may never come back, least of all a VM that is off meanwhile."""
         try:
             node = self._cluster.get("v1", "Node", self._task.node)
@@ -143,10 +146,11 @@ class Movers:
     def stop(self) -> None:
         """Delete the Jobs and wait until no pod of theirs can write any more."""
         self.remove()
-        if not self._until(lambda: not self._pods(), 60):
+        if not self._until(lambda: not self.pods(), 60):
             raise MigrationError(f"{self._task.name}: movers of {self._generation} do not go away")
 
-    def _pods(self) -> list[dict]:
+    def pods(self) -> list[dict]:
+        """The pods of this generation."""
         return self._cluster.list("v1", "Pod", self._namespace, label_selector=self._selector())
 
     def _selector(self) -> str:
@@ -200,7 +204,7 @@ def _last_message(pods: list[dict], disk: str) -> dict:
     return _message(_terminated(own[-1])) if own else {}
 
 
-def _condition(job: dict, kind: str) -> str:
+def condition(job: dict, kind: str) -> str:
     for item in job.get("status", {}).get("conditions", []):
         if item["type"] == kind and item["status"] == "True":
             return item.get("message") or item.get("reason") or kind

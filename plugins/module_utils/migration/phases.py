@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration import devices, fence, movers, target
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.conversion import Conversion, remove_overlays
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import MigrationError, SourceChanged
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.journal_store import JournalStore
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import COMPATIBLE, VmTask
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import VmTask
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.plan_steps import Progress, progress
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.predict import Timing, cold_seconds, downtime, learned, slowness
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.rounds import Rounds
@@ -90,6 +91,7 @@ class Migration:
 
     def prepare(self) -> dict:
         """Create claims and the fenced VM, take the lease for the source, and prove that the target can't start."""
+        Conversion(self.context).end_earlier()
         target.prepare(self.context.cluster, self.task)
         holder = fence.owner(self.context.cluster, self.task)
         fence.hand_over(self.context.cluster, self.task, holder if holder.startswith("source/") else "", fence.source_identity(self.task))
@@ -134,6 +136,8 @@ class Migration:
             raise Waiting(f"{self.task.name}: waits for its cutover window")
         self._base_must_be_known()
         if source.running():
+            if devices.converts(self.task, state.fitness):
+                Conversion(self.context).rehearse()
             self._facts()
             if state.base and time.time() - state.base_frozen_at > STALE_SECONDS:
                 self.rounds.live("quiesce")
@@ -166,9 +170,10 @@ class Migration:
         return {"roots": {name: found["root"] for name, found in disks.items()}, "fitness": self.context.state().fitness}
 
     def cutover(self) -> dict:
-        """Settle the VM's devices, give its lease to the target, lift the fence and start it."""
+        """Settle the VM's devices, with a conversion if need be, give its lease to the target, lift the fence and start it."""
         self._source_must_be_down()
         self._settle_devices()
+        self._source_must_be_down()  # a conversion takes its time
         started = time.monotonic()
         self.context.check()
         fence.hand_over(self.context.cluster, self.task, fence.source_identity(self.task), fence.target_identity(self.task))
@@ -193,14 +198,16 @@ class Migration:
         started = state.done["cutover"]["started_at"] - state.done["cutover"]["running_seconds"]
         now, final, delta = time.time(), state.done["final"], state.done.get("delta", {})
         return {"probe": asked, "node": vmi["status"].get("nodeName"), "start_seconds": round(now - started, 2),
+                "convert_seconds": state.conversion.get("seconds"),
                 # What was off has no downtime.
                 "downtime_seconds": round(now - begun, 2) if state.done["inspect"]["running"] else None,
                 "predicted_seconds": delta.get("predicted_seconds"), "stop_seconds": state.done["quiesce"]["stop_seconds"],
                 "slowness": delta.get("slowness"), "final_seconds": final["final_seconds"], "verify_bytes_per_second": final["verify_bytes_per_second"]}
 
     def accept(self) -> dict:
-        """Remove our checkpoints from the source, which stays off and fenced, and the finished Jobs."""
+        """Remove our checkpoints from the source, which stays off and fenced, and what the migration needed on the cluster."""
         movers.remove_all(self.context.cluster, self.task)
+        remove_overlays(self.context)
         return {"removed": self.context.source.clean()}
 
     # ---- helpers
@@ -214,8 +221,11 @@ class Migration:
             decision = devices.decide(self.task, state.fitness)
             self.context.note("cutover", "devices", **asdict(decision))
             self.context.say(phase="cutover", event="devices", message=decision.sentence)
-        if self.context.state().devices == COMPATIBLE:
-            target.refit(self.context.cluster, self.task, COMPATIBLE)
+        chosen = self.context.state().devices
+        if chosen == devices.CONVERTED:
+            Conversion(self.context).run()
+        if chosen != devices.PLANNED:
+            target.refit(self.context.cluster, self.task, chosen)
 
     def _facts(self) -> SourceFacts:
         """The source as it is now; raises MigrationError when its disks are no longer those of the estate."""
@@ -246,7 +256,8 @@ class Migration:
     def timing(self) -> Timing:
         """Timing from the cutovers that this journal has seen."""
         measured = [event.data for event in self.context.journal.events if event.phase == "check" and event.event == "done"]
-        return learned(measured, Timing(start_seconds=self.task.settings.start_seconds))
+        settings, converted = self.task.settings, devices.converts(self.task, self.context.state().fitness)
+        return learned(measured, Timing(start_seconds=settings.start_seconds, convert_seconds=settings.conversion_seconds if converted else 0.0))
 
     def _stop_time(self) -> float:
         """When the source was told to stop: now, or what an earlier run noted if the source obeyed it."""

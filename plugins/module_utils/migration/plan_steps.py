@@ -7,12 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.tandem.hybrid.plugins.module_utils.documents.journal import Event
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.devices import converts
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import FORKLIFT, DiskTask, VmTask
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.predict import Round
 
 WARM = ("inspect", "prepare", "copy", "delta", "quiesce", "final", "verify", "cutover", "check", "accept")
 COLD = ("inspect", "prepare", "quiesce", "final", "verify", "cutover", "check", "accept")
 DELEGATED = ("inspect", "prepare", "forklift", "check", "accept")
+BEGUN, COMMITTING, COMMITTED = "begun", "committing", "committed"  # stages of a conversion
 PHASES = {"cold": COLD, FORKLIFT: DELEGATED}
 
 
@@ -22,7 +24,7 @@ class Progress:
 
     A generation names one frozen moment of the source and, while the VM runs, our checkpoint there. `base` is the last one that
     was copied completely, `unfinished` one that was begun after it. `attempt` counts the rollbacks. `fitness` is
-    what a look at the boot disk found, `devices` what was decided upon it.
+    what a look at the boot disk found, `devices` what was decided upon it, `conversion` how far virt-v2v is with the guest.
     """
 
     mode: str = ""
@@ -35,6 +37,7 @@ class Progress:
     base_frozen_at: float = 0.0
     fitness: dict = field(default_factory=dict)
     devices: str = ""
+    conversion: dict = field(default_factory=dict)
     target_started_at: str = ""
     rolled_back: bool = False
 
@@ -42,6 +45,11 @@ class Progress:
     def next(self) -> str:
         """The phase to do next; empty when the VM is accepted."""
         return next((phase for phase in PHASES.get(self.mode, WARM) if phase not in self.done), "")
+
+    @property
+    def converted(self) -> bool:
+        """Whether the disks may differ from their verified copy, as a conversion was or is being committed into them."""
+        return self.conversion.get("stage") in (COMMITTING, COMMITTED)
 
     @property
     def accepted(self) -> bool:
@@ -75,9 +83,11 @@ def _fold(state: Progress, event: Event) -> Progress:
         return replace(state, fitness=dict(data))
     if event.event == "devices":
         return replace(state, devices=str(data["devices"]))
+    if event.event == "conversion":
+        return replace(state, conversion={**state.conversion, **data})
     if event.event == "reread":
         kept = {phase: found for phase, found in state.done.items() if phase in ("inspect", "prepare", "quiesce")}
-        return replace(state, base="", unfinished="", rounds=(), fitness={}, devices="", done=kept)
+        return replace(state, base="", unfinished="", rounds=(), fitness={}, devices="", conversion={}, done=kept)
     if event.event == "target-started":
         return replace(state, target_started_at=state.target_started_at or event.at)
     if event.event == "rolled-back":
@@ -162,12 +172,18 @@ def describe(task: VmTask, state: Progress) -> list[str]:
         "final": "copy the last changes from the stopped disks" if warm == "warm" else
                  f"copy {len(task.disks)} disks, {size} bytes, from the stopped VM",
         "verify": "compare every byte of the target with the stopped source",
-        "cutover": f"give the lease to the target and {f'start it on {task.node}' if task.settings.start else 'leave it halted'}",
+        "cutover": f"{_conversion(task, state)}give the lease to the target and {f'start it on {task.node}' if task.settings.start else 'leave it halted'}",
         "check": "check node, MAC, UUID, disks and the service",
         "accept": "remove our checkpoints from the source, which stays off",
     }
     phases = COLD if warm == "cold" else WARM
     return [f"{phase}: {sentences[phase]}" for phase in phases if phase not in state.done]
+
+
+def _conversion(task: VmTask, state: Progress) -> str:
+    if not converts(task, state.fitness) or state.conversion.get("stage") == COMMITTED:
+        return ""
+    return f"convert the guest with virt-v2v{'' if state.fitness else ' if it lacks a driver'}, "
 
 
 def _describe_delegated(task: VmTask, state: Progress) -> list[str]:

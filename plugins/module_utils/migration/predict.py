@@ -25,13 +25,14 @@ class Timing:
     """The parts of a downtime that do not depend on the data, in seconds; earlier VMs of the journal refine them.
 
     `final_seconds` is what the last copy takes beyond copying and comparing, `start_seconds` passes from the start on the cluster to the
-    guest's first answer. Both are those of a cluster at ease: `slowness` stretches them where a VM's own rounds just before were slow.
+    guest's first answer, `convert_seconds` is what virt-v2v takes (0: no conversion). They are those of a cluster at ease: `slowness` stretches them where a VM's own rounds just before were slow.
     """
 
     stop_seconds: float = 5.0
     final_seconds: float = 2.5
     verify_bytes_per_second: float = 600e6
     start_seconds: float = 16.0
+    convert_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Prediction:
     delta_seconds: float
     verify_seconds: float
     start_seconds: float
+    convert_seconds: float
     dirty_bytes_per_second: float
     bytes_per_second: float
     fits: bool
@@ -75,45 +77,45 @@ def downtime(rounds: tuple[Round, ...], disk_bytes: int, budget_seconds: float, 
     """Predict the downtime of a cutover right after the last round, and whether it can ever fit the budget."""
     rate, dirty = throughput(rounds), dirty_rate(rounds)
     slow = slowness(rounds)
-    final, start = timing.final_seconds * slow, timing.start_seconds * slow
+    final, start, convert = timing.final_seconds * slow, timing.start_seconds * slow, timing.convert_seconds * slow
     cycle = rounds[-1].total_seconds + round_pause_seconds + timing.stop_seconds
     delta = final + dirty * cycle / rate
     verify = disk_bytes / timing.verify_bytes_per_second if timing.verify_bytes_per_second else 0.0
-    fixed = timing.stop_seconds + final + verify + start
-    total = timing.stop_seconds + delta + verify + start
+    fixed = timing.stop_seconds + final + verify + convert + start
+    total = timing.stop_seconds + delta + verify + convert + start
     fits = total <= budget_seconds
     measured = len(rounds) > 1
     # Overheads vary from round to round: a second delta has to confirm that the fixed parts are too long.
     never = not fits and ((len(rounds) > 2 and fixed > budget_seconds) or (measured and dirty >= rate))
     parts = (f"{total:.1f} s = stop {timing.stop_seconds:.1f} + last changes {delta:.1f} + verification {verify:.1f}"
-             f" + start {start:.1f}")
+             f"{f' + conversion {convert:.1f}' if convert else ''} + start {start:.1f}")
     if never:
         why = ("the parts that do not depend on changes alone exceed it" if fixed > budget_seconds
                else f"the guest changes {dirty / 1e6:.1f} MB/s, the copy manages {rate / 1e6:.1f} MB/s")
         sentence = f"the downtime will never fit {budget_seconds:.0f} s: {why} ({parts}; {dirty / 1e6:.2f} MB/s changing)"
     else:
         sentence = f"predicted downtime {parts}, budget {budget_seconds:.0f} s, {dirty / 1e6:.2f} MB/s changing"
-    return Prediction(total, timing.stop_seconds, delta, verify, start, dirty, rate, fits, never, sentence)
+    return Prediction(total, timing.stop_seconds, delta, verify, start, convert, dirty, rate, fits, never, sentence)
 
 
 def cold_seconds(disk_bytes: int, bytes_per_second: float, timing: Timing) -> float:
-    """Downtime of a cold move in seconds: stop, copy, verify, start."""
+    """Downtime of a cold move in seconds: stop, copy, verify, convert, start."""
     verify = disk_bytes / timing.verify_bytes_per_second if timing.verify_bytes_per_second else 0.0
-    return timing.stop_seconds + disk_bytes / bytes_per_second + verify + timing.final_seconds + timing.start_seconds
+    return timing.stop_seconds + disk_bytes / bytes_per_second + verify + timing.final_seconds + timing.convert_seconds + timing.start_seconds
 
 
 def learned(measured: list[dict], default: Timing) -> Timing:
     """Timing from the measured cutovers of the journal (the mean of the last three that know a part); the default where there are none.
 
     What was measured on a slow cluster is brought back to one at ease. A VM that was off says nothing about stopping, a start without a
-    probe nothing about starting: nobody knows when the guest was up.
+    probe nothing about starting: nobody knows when the guest was up. Without a conversion to come none is learned.
     """
     def mean(name: str, known: list[dict]) -> float:
-        values = [float(item[name]) / (item.get("slowness") or 1.0 if name in ("final_seconds", "start_seconds") else 1.0)
+        values = [float(item[name]) / (item.get("slowness") or 1.0 if name in ("final_seconds", "start_seconds", "convert_seconds") else 1.0)
                   for item in known if item.get(name)][-3:]
         return sum(values) / len(values) if values else getattr(default, name)
 
     probed = [item for item in measured if item.get("probe")]
     stopped = [item for item in measured if item.get("downtime_seconds") is not None]
     return Timing(mean("stop_seconds", stopped), mean("final_seconds", measured), mean("verify_bytes_per_second", measured),
-                  mean("start_seconds", probed))
+                  mean("start_seconds", probed), mean("convert_seconds", measured) if default.convert_seconds else 0.0)

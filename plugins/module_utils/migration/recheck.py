@@ -18,6 +18,8 @@ def why_not(state: Progress) -> str:
     """Why a VM's disks can't be compared with a manifest; empty when they can."""
     if state.target_started_at:
         return "it has run on the cluster since, its disks are its own now"
+    if state.converted:
+        return "virt-v2v has converted it on the cluster, its disks are no longer what was copied"
     if state.mode == FORKLIFT:
         return "Forklift moved it, which keeps no manifest"
     if not state.base:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration import fence, movers, target
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration import conversion, fence, movers, target
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import MigrationError
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.phases import Context
 
@@ -47,6 +47,7 @@ def rollback(context: Context, accept_loss: bool, reason: str) -> bool:
     context.check()
     target.stop(context.cluster, context.task, STOP_SECONDS)
     movers.remove_all(context.cluster, context.task)
+    conversion.remove_overlays(context)
     holder, source = fence.owner(context.cluster, context.task), fence.source_identity(context.task)
     if holder and holder != source:
         fence.hand_over(context.cluster, context.task, holder, source)

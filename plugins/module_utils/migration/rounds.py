@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import SourceChanged
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import CONVERT
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.movers import Copied, Movers
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.plan_steps import Copy, copy_of, export_name, generation_name, mover_arguments
 
@@ -35,8 +36,10 @@ class Rounds:
                                 settings.scratch_directory, [disk.id for disk in self.task.disks])
         movers = Movers(self.context.cluster, self.task, generation)
         bitmap = ["--bitmap", LIVE_BITMAP] if copy.mode == "delta" else []
+        look_early = settings.unfit_guest == CONVERT and not state.fitness  # so that the prediction knows of a conversion
         for disk in self.task.disks:
-            movers.start(disk, self._arguments(disk, generation, copy, LIVE_PORT, bitmap))
+            look = ["--fitness", disk.boots_from] if look_early and disk.boots_from else []
+            movers.start(disk, self._arguments(disk, generation, copy, LIVE_PORT, bitmap + look))
 
         def watch() -> None:
             self.context.check()
@@ -84,9 +87,6 @@ class Rounds:
             copied = movers.wait(settings.copy_timeout_seconds, watch,
                                  lambda **data: self.context.say(phase="final", event="progress", **data))
         self._note_round("final", generation, copy, copied, started, time.time())
-        for found in copied.results.values():
-            if "fitness" in found:
-                self.context.note("final", "fitness", **found["fitness"])
         movers.remove()
         total, verify = time.monotonic() - started, copied.longest("verify_seconds")
         size = sum(disk.size_bytes for disk in self.task.disks)
@@ -134,3 +134,6 @@ class Rounds:
         self.context.note(phase, "round", generation=generation, mode=copy.mode, base=copy.base, bytes=copied.bytes, roots=copied.roots(),
                           copy_seconds=round(copied.longest("copy_seconds"), 3), total_seconds=round(time.monotonic() - started, 3),
                           interval_seconds=round(interval, 3), frozen_at=frozen_at)
+        for found in copied.results.values():
+            if "fitness" in found:
+                self.context.note(phase, "fitness", **found["fitness"])

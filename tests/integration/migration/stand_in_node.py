@@ -11,6 +11,8 @@ import base64
 import contextlib
 import os
 import pathlib
+import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -23,10 +25,11 @@ POLL_SECONDS, HEARTBEAT_SECONDS = 0.2, 10
 
 
 class StandInNode:
-    """A Ready node of the name `name`; what it stores lies in `directory`."""
+    """A Ready node of the name `name`; what it stores lies in `directory`. Programs in its folder `tools` come before those of this machine."""
 
     def __init__(self, cluster, name, directory):
-        self.cluster, self.name, self.directory = cluster, name, directory
+        self.cluster, self.name, self.directory, self.tools = cluster, name, directory, directory / "tools"
+        self.tools.mkdir()
         self._movers: dict[str, tuple[subprocess.Popen, pathlib.Path]] = {}
         self._stop, self._dead = threading.Event(), threading.Event()
         self._beat_at = 0.0
@@ -116,14 +119,30 @@ class StandInNode:
             mover.wait()
 
     def _start(self, pod):
-        """Run the mover with the pod's arguments; the paths of its volumes become those of this machine."""
+        """Run the mover with the pod's arguments, or its containers' own commands; the paths of its volumes become those of this machine."""
         folder = self.directory / pod["metadata"]["uid"]
         folder.mkdir()
-        (container,), paths = pod["spec"]["containers"], {}
+        paths = self._mounts(pod, folder)
+        (container,) = pod["spec"]["containers"]
+        if "command" in container:
+            return self._commands(pod, paths | {"/dev/termination-log": folder / "result"}), folder / "result"
+        arguments = [str(paths.get(argument, argument)) for argument in container["args"]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen([sys.executable, "-m", MOVER, *arguments, "--result", str(folder / "result")], env=environment,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), folder / "result"
+
+    def _mounts(self, pod, folder):
+        """Mount paths of all containers to those of this machine."""
+        paths = {}
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-        for mount in container["volumeMounts"]:
+        for mount in (mount for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]) for mount in container.get("volumeMounts", [])):
             volume = volumes[mount["name"]]
-            if "secret" in volume:
+            if mount["mountPath"] in paths:
+                continue
+            if "downwardAPI" in volume or "emptyDir" in volume:
+                paths[mount["mountPath"]] = folder / mount["name"]
+                (folder / mount["name"]).mkdir(exist_ok=True)
+            elif "secret" in volume:
                 secret = self.cluster.get("v1", "Secret", volume["secret"]["secretName"], pod["metadata"]["namespace"])
                 paths[mount["mountPath"]] = folder / mount["name"]
                 (folder / mount["name"]).mkdir(mode=0o700)
@@ -131,10 +150,28 @@ class StandInNode:
                     (folder / mount["name"] / name).write_bytes(base64.b64decode(text))
             else:
                 paths[mount["mountPath"]] = self.directory / f"{pod['metadata']['namespace']}-{volume['persistentVolumeClaim']['claimName']}"
-        arguments = [str(paths.get(argument, argument)) for argument in container["args"]]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "collections"), "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.Popen([sys.executable, "-m", MOVER, *arguments, "--result", str(folder / "result")], env=environment,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), folder / "result"
+        return paths
+
+    def _commands(self, pod, paths):
+        """Run the containers one after the other in a PID namespace, so that all of them end with the process that is returned."""
+        pattern = re.compile("|".join(rf"(?<![\w/]){re.escape(path)}(?![\w-])" for path in sorted(paths, key=len, reverse=True)))
+
+        def here(text):
+            return pattern.sub(lambda found: str(paths[found[0]]), text)
+
+        for volume in pod["spec"]["volumes"]:
+            for item in volume.get("downwardAPI", {}).get("items", []):
+                (annotation,) = pod["metadata"]["annotations"].values()
+                (self.directory / pod["metadata"]["uid"] / volume["name"] / item["path"]).write_text(here(annotation))
+        script = []
+        for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
+            variables = {item["name"]: here(item["value"]) for item in container.get("env", [])}
+            variables["PATH"] = f"{self.tools}:{variables.get('PATH', os.environ['PATH'])}"
+            command = [here(word) for word in (*container["command"], *container.get("args", []))]
+            words = ["env", "-C", here(container.get("workingDir", "/")), *(f"{name}={value}" for name, value in variables.items()), *command]
+            script.append(f"{shlex.join(words)} || exit $?")
+        return subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "\n".join(script)],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def _report(self, pod, mover, result):
         if mover.poll() is None or pod["status"].get("phase") != "Running":
@@ -158,7 +195,7 @@ class StandInNode:
                 template = machine["spec"]["template"]
                 macs = [{"mac": nic["macAddress"]} for nic in template["spec"]["domain"]["devices"].get("interfaces", []) if "macAddress" in nic]
                 self.cluster.create({"apiVersion": KUBEVIRT, "kind": "VirtualMachineInstance", "spec": template["spec"],
-                                     "metadata": {"namespace": key[0], "name": key[1], "labels": template["metadata"].get("labels", {})},
+                                     "metadata": {"namespace": key[0], "name": key[1], "labels": template.get("metadata", {}).get("labels", {})},
                                      "status": {"phase": "Running", "nodeName": self.name, "interfaces": macs}})
             elif not runs and key in instances:
                 self.cluster.delete(KUBEVIRT, "VirtualMachineInstance", key[1], key[0])

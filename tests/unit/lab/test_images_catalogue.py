@@ -68,7 +68,7 @@ def test_a_change_renews_just_what_depends_on_it(copy, changed, expected):
 def test_another_go_renews_what_go_builds():
     before, after = _keys(ROOT, Tool()), _keys(ROOT, Tool("go2.0"))
     unchanged = {name for name in before if before[name] == after[name]}
-    assert unchanged == {"debian-base", "model", "helm", "llama-server-image", "mover-image", "legacy-guests"}
+    assert unchanged == {"debian-base", "model", "helm", "llama-server-image", "mover-image", "conversion-image", "legacy-guests"}
 
 
 def test_a_failing_program_becomes_one_sentence(tmp_path):

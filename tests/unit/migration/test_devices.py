@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tandem.hybrid.plugins.module_utils.documents.estate import Disk, Nic
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration import target
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration.devices import Decision, decide, fitted
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.devices import Decision, converts, decide, fitted
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.errors import MigrationError
-from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import Settings
+from ansible_collections.tandem.hybrid.plugins.module_utils.migration.model import UNFIT_GUEST, Settings
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.plan_steps import progress
 from ansible_collections.tandem.hybrid.plugins.module_utils.transfer.cli import _parser
 from migration_factory import legacy, vm_task, vm_tasks
@@ -43,8 +43,8 @@ def test_the_mover_knows_every_bus_it_may_be_asked_for():
 
 
 def test_a_ready_guest_starts_as_planned_whatever_is_set():
-    for setting in ("compatible", "stop"):
-        assert decide(vmware(unfit_guest=setting), fitness("ready", sentence="all there")) == Decision("planned", "guest ready for scsi: all there")
+    for setting in UNFIT_GUEST:
+        assert decide(vmware(unfit_guest=setting, conversion_image="v2v"), fitness("ready", sentence="all there")) == Decision("planned", "guest ready for scsi: all there")
 
 
 @pytest.mark.parametrize("verdict", ["rebuild", "convert", "unknown"])
@@ -56,19 +56,41 @@ def test_another_gets_compatible_devices(verdict, compatible):
 
 
 @pytest.mark.parametrize(("verdict", "remedy"), [("rebuild", "rebuild the initramfs with them in the running source"),
-                                                 ("convert", "convert a copy with virt-v2v"), ("unknown", "see that it has the driver")])
+                                                 ("convert", "set migration_unfit_guest to convert"), ("unknown", "see that it has the driver")])
 def test_stop_says_what_to_do(verdict, remedy):
-    with pytest.raises(MigrationError, match=f"orders: guest {verdict} for scsi: .*{remedy}.*migration_unfit_guest to compatible"):
+    with pytest.raises(MigrationError, match=f"orders: guest {verdict} for scsi: .*{remedy}.* for virt-v2v, or to compatible, for"):
         decide(vmware(unfit_guest="stop"), fitness(verdict))
 
 
 def test_a_guest_that_sata_does_not_help_is_not_started():
-    with pytest.raises(MigrationError, match=r"rebuild the initramfs .*; it lacks what sata needs too"):
+    with pytest.raises(MigrationError, match=r"rebuild the initramfs .* to convert, for virt-v2v; it lacks what sata needs too"):
         decide(vmware(), fitness("rebuild", compatible=False))
 
 
+@pytest.mark.parametrize("verdict", ["rebuild", "convert", "unknown"])
+@pytest.mark.parametrize("compatible", [True, False, None])
+def test_any_guest_that_is_not_ready_is_converted_where_that_is_asked_for(verdict, compatible):
+    task, found = vmware(unfit_guest="convert", conversion_image="v2v"), fitness(verdict, compatible=compatible)
+    assert decide(task, found) == Decision("converted", (f"guest {verdict} for scsi: /boot/initrd.img lacks virtio_scsi; virt-v2v converts it, which makes"
+                                                         " its downtime longer, and it starts with disks on virtio"))
+    assert converts(task, found)
+
+
+def test_before_a_look_a_conversion_is_expected_where_the_boot_disk_changes_its_driver():
+    convert = {"unfit_guest": "convert", "conversion_image": "v2v"}
+    assert converts(vmware(**convert), {})
+    assert not converts(vmware(**convert), fitness("ready"))
+    assert not converts(vm_task(**convert), {})
+    assert not converts(vmware(), {})
+
+
+def test_a_conversion_needs_an_image():
+    with pytest.raises(MigrationError, match="orders: unfit_guest convert needs conversion_image, an image with virt-v2v-in-place and qemu-img"):
+        vmware(unfit_guest="convert")
+
+
 def test_an_unknown_setting_is_refused():
-    with pytest.raises(MigrationError, match=r"unfit_guest 'hope'; expected compatible or stop"):
+    with pytest.raises(MigrationError, match=r"unfit_guest 'hope'; expected compatible, stop or convert"):
         vmware(unfit_guest="hope")
 
 
@@ -84,6 +106,7 @@ def test_compatible_devices_change_nothing_else():
     found = fitted(rendered, "compatible")
     assert devices(found) == ([{"bus": "sata"}, {"bus": "sata"}], ["e1000e"])
     assert fitted(rendered, "planned") == fitted(rendered, "") == rendered == before
+    assert devices(fitted(rendered, "converted")) == ([{"bus": "virtio", "readonly": True}, {"bus": "virtio"}], ["virtio"])
     for part in ("disks", "interfaces"):
         found["spec"]["template"]["spec"]["domain"]["devices"][part] = before["spec"]["template"]["spec"]["domain"]["devices"][part]
     assert found == before

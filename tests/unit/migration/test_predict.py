@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.tandem.hybrid.plugins.module_utils.migration.predict import Round, Timing, cold_seconds, dirty_rate, downtime, learned, slowness
 from hypothesis import given
@@ -89,3 +91,19 @@ def test_cutovers_of_the_lab_that_were_measured_are_predicted_within_30_percent(
 
 def test_a_cold_move_is_down_for_the_whole_copy():
     assert cold_seconds(1_000_000_000, 100e6, TIMING) == pytest.approx(5 + 10 + 1.5 + 9)
+
+
+def test_a_conversion_is_part_of_the_downtime_and_of_its_sentence():
+    plain = downtime((FULL,), 1 << 30, 60, TIMING, 2)
+    found = downtime((FULL,), 1 << 30, 60, replace(TIMING, convert_seconds=200), 2)
+    assert (found.convert_seconds, round(found.seconds - plain.seconds), found.fits) == (200, 200, False)
+    assert "+ conversion 200.0 + start 9.0" in found.sentence
+    assert "conversion" not in plain.sentence
+    assert cold_seconds(0, 1, replace(TIMING, convert_seconds=200)) - cold_seconds(0, 1, TIMING) == 200
+
+
+def test_conversions_are_learned_apart_from_starts():
+    measured = [{"downtime_seconds": 300, "probe": "p", "start_seconds": 20, "convert_seconds": 240}, {"downtime_seconds": 30, "probe": "p", "start_seconds": 10}]
+    found = learned(measured, replace(TIMING, convert_seconds=180))
+    assert (found.start_seconds, found.convert_seconds) == (15, 240)
+    assert learned(measured, TIMING).convert_seconds == 0, "a VM that is not converted has nothing of it"

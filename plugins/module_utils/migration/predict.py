@@ -25,7 +25,8 @@ class Timing:
     """The parts of a downtime that do not depend on the data, in seconds; earlier VMs of the journal refine them.
 
     `final_seconds` is what the last copy takes beyond copying and comparing, `start_seconds` passes from the start on the cluster to the
-    guest's first answer, `convert_seconds` is what virt-v2v takes (0: no conversion). They are those of a cluster at ease: `slowness` stretches them where a VM's own rounds just before were slow.
+    guest's first answer, `convert_seconds` is what virt-v2v takes (0: no conversion). They are those of a cluster at ease: `slowness` stretches
+    them where a VM's own rounds just before were slow.
     """
 
     stop_seconds: float = 5.0

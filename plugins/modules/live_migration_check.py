@@ -37,6 +37,9 @@ options:
     description: How often the virtual machine moves; 2 ends on the node it started from, on a cluster of two nodes.
     type: int
     default: 2
+  plan:
+    description: Path of a plan. A virtual machine that is not on its planned node, as a check that was killed may leave it, moves once more.
+    type: path
   timeout_seconds:
     description: How long one move may take.
     type: int
@@ -86,6 +89,7 @@ def main():
         "url": {"type": "str", "required": True},
         "client_seconds": {"type": "int", "default": 600},
         "hops": {"type": "int", "default": 2},
+        "plan": {"type": "path"},
         "timeout_seconds": {"type": "int", "default": 180},
     }, supports_check_mode=True)
     answer(module, lambda: checks.live_migration(module.params, module.check_mode))

@@ -27,7 +27,7 @@ def live_migration(options: dict, check_mode: bool) -> dict:
     arguments = [options["url"], str(options["client_seconds"])]
     script = _script(options, "writer", arguments, options["client_seconds"] + WRITER_GRACE_SECONDS)
     return _ran(options, check_mode, "live-migration", options["vm"],
-                lambda cluster: move_under_load(cluster, script, options["vm"], options["hops"], options["timeout_seconds"]))
+                lambda cluster: move_under_load(cluster, script, options["vm"], options["hops"], options["timeout_seconds"], _home(options)))
 
 
 def workloads(options: dict, check_mode: bool) -> dict:
@@ -35,6 +35,11 @@ def workloads(options: dict, check_mode: bool) -> dict:
     plan = files.read(Plan, options["plan"])
     checks = residence.look(_cluster(options), plan, options["namespace"])
     return notes.note(None if check_mode else options["dest"], checks, plan)
+
+
+def _home(options: dict) -> str:
+    assignments = files.read(Plan, options["plan"]).assignments if options["plan"] else []
+    return next((one.node for one in assignments if one.workload == options["vm"]), "")
 
 
 def _script(options: dict, name: str, arguments: list[str], timeout_seconds: int) -> Script:

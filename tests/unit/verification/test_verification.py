@@ -96,6 +96,11 @@ def test_a_vm_moves_there_and_back_under_load():
     assert cluster.running < 0, "the client was not told to end"
 
 
+def test_a_vm_that_a_killed_check_left_elsewhere_comes_home():
+    cluster = Cluster('{"ok": true, "sentence": "0 lost"}', [instance(node="n2")], running=10)
+    assert live_migration.move_under_load(cluster, SCRIPT, "orders", 2, 60, home="n1")["nodes"] == ["n2", "n1", "n2", "n1"]
+
+
 def test_a_migration_under_way_is_waited_for():
     other = {"kind": "VirtualMachineInstanceMigration", "metadata": {"name": "other"}, "spec": {"vmiName": "orders"}, "status": {"phase": "Running"}}
     cluster, waited = Cluster(objects=[instance(), other]), []

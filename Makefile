@@ -14,6 +14,7 @@ export PYTHONUNBUFFERED := 1
 BIN := $(CURDIR)/$(VENV)/bin
 PLAYBOOK := $(BIN)/ansible-playbook
 PYTEST := $(BIN)/python -m pytest
+MOLECULE := MOLECULE_GLOB='molecule/*/molecule.yml' $(BIN)/molecule
 # Debian packages that pip needs to build libvirt's Python binding; the role `lab` installs what the lab itself needs.
 LAB_PACKAGES := gcc libc6-dev libvirt-dev pkg-config python3-dev
 # What a few tests compare the product with; without them they are skipped and say so.
@@ -86,7 +87,8 @@ test-own-lab: setup-dev setup-lab ## the role lab, install and uninstall, on lab
 test-demo: setup-dev setup-lab ## the demo and migrations on its lab (root)
 	$(PYTEST) tests/e2e -q --ignore=tests/e2e/own_lab
 test-molecule: setup-dev setup-lab ## the roles' scenarios on the full lab (root)
-	MOLECULE_GLOB='molecule/*/molecule.yml' $(BIN)/molecule test --all
+	$(MOLECULE) reset # it remembers what an earlier run has prepared and its cleanup has removed
+	$(MOLECULE) test --all
 
 bench-%: setup-dev ## figures as JSON lines: make bench-placement, bench-intake, bench-transfer ... (BENCH=quick|full, BENCH_DATA=DIR)
 	@PYTHONPATH=collections $(BIN)/python -m tests.bench.$*

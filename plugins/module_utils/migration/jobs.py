@@ -58,7 +58,7 @@ def mover_job(task: VmTask, disk: DiskTask, generation: str, arguments: list[str
     return pinned_job(task, job_name(task, disk, generation), {DISK_LABEL: disk.id, GENERATION_LABEL: generation}, [container], volumes)
 
 
-def pinned_job(task: VmTask, name: str, marks: dict[str, str], containers: list[dict], volumes: list[dict], retries: int = 6) -> dict:
+def pinned_job(task: VmTask, name: str, marks: dict[str, str], containers: list[dict], volumes: list[dict]) -> dict:
     """A Job whose containers run one after the other on the planned node, as KubeVirt's user and with no right that they do not need."""
     hardened = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     containers = [{"imagePullPolicy": "IfNotPresent", "securityContext": hardened, **container} for container in containers]
@@ -67,7 +67,7 @@ def pinned_job(task: VmTask, name: str, marks: dict[str, str], containers: list[
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": task.settings.namespace, "labels": pod_labels},
         "spec": {
-            "backoffLimit": retries, "podReplacementPolicy": "Failed",
+            "backoffLimit": 6, "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": [
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": NOT_WORTH_RETRYING}},
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},

@@ -17,7 +17,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors impor
 LABELS = {"app.kubernetes.io/managed-by": "tandem", "tandem.hybrid/component": "verification"}
 USER = 65532
 KEEP_SECONDS = 600
-GRACE_SECONDS = 90
+GRACE_SECONDS = 90  # for a script that is told to end: it finishes what it does, and counts
 POLL_SECONDS = 0.5
 
 
@@ -90,7 +90,8 @@ class Running:
 
     def end(self) -> None:
         """Tell the script to end (SIGTERM): unlike a deletion, a deadline that has passed leaves the pod, and with it the result."""
-        self._cluster.patch("v1", "Pod", self._pod()["metadata"]["name"], self._script.namespace, {"spec": {"activeDeadlineSeconds": 1}})
+        if pod := self._pod():  # without one, there is nobody to tell, and `result` says so
+            self._cluster.patch("v1", "Pod", pod["metadata"]["name"], self._script.namespace, {"spec": {"activeDeadlineSeconds": 1}})
 
     def result(self) -> dict:
         """Wait for the end and return the script's JSON object; raises VerificationError if there is none."""

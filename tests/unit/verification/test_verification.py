@@ -84,6 +84,7 @@ def test_a_pod_that_never_starts_is_explained():
     cluster, ticks = Cluster(), iter(range(100))
     cluster.list = lambda *_a, **_k: []
     running = jobs.Running(cluster, SCRIPT, lambda: next(ticks), lambda _seconds: None)
+    running.end()
     with pytest.raises(VerificationError, match="no result after 20 s: its pod is not there"):
         running.result()
 

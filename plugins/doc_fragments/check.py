@@ -29,4 +29,7 @@ options:
     description: Namespace of the Job.
     type: str
     required: true
+notes:
+  - A run ends what an earlier run of the same check, one with the same name and subject in this namespace, has left in the cluster because it
+    was killed. So run a check once at a time.
 """

@@ -105,17 +105,17 @@ def test_a_run_that_is_killed_is_finished_by_the_next_which_changes_nothing(sett
     run = settled.playbook(verb)
     assert run.returncode == 0, run.output[-4000:]
     assert run.changed == 0, run.changed_tasks
-    once, end = ["assistant", "crm", "embedder", "orders", "report"], time.monotonic() + 60
-    while running(settled) != once and time.monotonic() < end:  # the launcher that a VM has left ends a moment after the move
+    once, end = ["assistant", "crm", "embedder", "orders", "report"], time.monotonic() + 120
+    while running(settled) != once and time.monotonic() < end:  # the launcher that a VM has left and a client that was told to end take a moment
         time.sleep(1)
     assert running(settled) == once
 
 
 def running(lab):
-    """Names of the VMs and models whose pods run."""
-    pods = [pod for pod in lab.objects("pods", "-n", NAMESPACE) if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]]
-    names = [pod["metadata"]["labels"].get("vm.kubevirt.io/name") or pod["metadata"]["labels"].get("app.kubernetes.io/name") for pod in pods]
-    return sorted(name for name in names if name)
+    """Names of the VMs, models and, if any, checks whose pods hold resources."""
+    pods = [pod for pod in lab.objects("pods", "-n", NAMESPACE) if pod["status"]["phase"] not in ("Succeeded", "Failed")]
+    labels = [{"name": pod["metadata"]["name"], **pod["metadata"]["labels"]} for pod in pods]
+    return sorted(one.get("vm.kubevirt.io/name") or one.get("app.kubernetes.io/name") or one["name"] for one in labels)
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "verify"])

@@ -18,14 +18,14 @@ WRITER_GRACE_SECONDS = 180
 
 def in_cluster(options: dict, check_mode: bool) -> dict:
     """Run a script in the cluster."""
-    script = _script(options, options["name"], options["arguments"], options["timeout_seconds"])
+    script = _script(options, options["name"], options["subject"], options["arguments"], options["timeout_seconds"])
     return _ran(options, check_mode, options["name"], options["subject"], lambda cluster: run(cluster, script))
 
 
 def live_migration(options: dict, check_mode: bool) -> dict:
     """Move a virtual machine live while a script writes to it."""
     arguments = [options["url"], str(options["client_seconds"])]
-    script = _script(options, "writer", arguments, options["client_seconds"] + WRITER_GRACE_SECONDS)
+    script = _script(options, "writer", options["vm"], arguments, options["client_seconds"] + WRITER_GRACE_SECONDS)
     return _ran(options, check_mode, "live-migration", options["vm"],
                 lambda cluster: move_under_load(cluster, script, options["vm"], options["hops"], options["timeout_seconds"], _home(options)))
 
@@ -42,8 +42,8 @@ def _home(options: dict) -> str:
     return next((one.node for one in assignments if one.workload == options["vm"]), "")
 
 
-def _script(options: dict, name: str, arguments: list[str], timeout_seconds: int) -> Script:
-    return Script(name, options["namespace"], options["image"], read_script(options["script"]), arguments, timeout_seconds)
+def _script(options: dict, name: str, subject: str, arguments: list[str], timeout_seconds: int) -> Script:
+    return Script(name, options["namespace"], options["image"], read_script(options["script"]), arguments, timeout_seconds, subject)
 
 
 def _ran(options: dict, check_mode: bool, name: str, subject: str, work: Callable[[Cluster], dict]) -> dict:

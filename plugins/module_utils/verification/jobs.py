@@ -4,6 +4,7 @@
 """A Python script as a short-lived Job in the cluster, and the JSON object that it leaves in its termination message."""
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import uuid
@@ -15,6 +16,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.client impor
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import ClusterError
 
 LABELS = {"app.kubernetes.io/managed-by": "tandem", "tandem.hybrid/component": "verification"}
+CHECK, RUN = "tandem.hybrid/check", "tandem.hybrid/check-run"
 USER = 65532
 KEEP_SECONDS = 600
 GRACE_SECONDS = 90  # for a script that is told to end: it finishes what it does, and counts
@@ -27,7 +29,7 @@ class VerificationError(ClusterError):
 
 @dataclass(frozen=True)
 class Script:
-    """What to run: Python text, its arguments, an image that has python3, and how long it may take."""
+    """What to run: Python text, its arguments, an image that has python3, how long it may take, and what it looks at."""
 
     name: str
     namespace: str
@@ -35,6 +37,12 @@ class Script:
     text: str
     arguments: list[str] = field(default_factory=list)
     timeout_seconds: int = 180
+    subject: str = ""
+
+    @property
+    def check(self) -> str:
+        """The check that this is a run of, as a label's value: the same for the same name and subject."""
+        return hashlib.sha256(json.dumps([self.name, self.subject]).encode()).hexdigest()[:16]
 
 
 def read_script(path: str) -> str:
@@ -57,18 +65,21 @@ def job(script: Script, name: str) -> dict:
     pod = {"restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False, "terminationGracePeriodSeconds": GRACE_SECONDS,
            "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}},
            "containers": [container], "volumes": [{"name": "script", "configMap": {"name": name}}]}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": script.namespace, "labels": LABELS},
+    return {"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": name, "namespace": script.namespace, "labels": {**LABELS, CHECK: script.check}},
             "spec": {"backoffLimit": 0, "activeDeadlineSeconds": script.timeout_seconds, "ttlSecondsAfterFinished": KEEP_SECONDS,
-                     "template": {"metadata": {"labels": {**LABELS, "tandem.hybrid/check": name}}, "spec": pod}}}
+                     "template": {"metadata": {"labels": {**LABELS, RUN: name}}, "spec": pod}}}
 
 
 class Running:
-    """A started script; the Job owns its ConfigMap, so that nothing stays even if this process is killed."""
+    """A started script; the Job owns its ConfigMap, and takes the place of what a killed run of the same check has left."""
 
     def __init__(self, cluster: Cluster, script: Script, clock: Callable[[], float] = time.monotonic,
                  sleep: Callable[[float], None] = time.sleep):
         self._cluster, self._script, self._clock, self._sleep = cluster, script, clock, sleep
         self._name = f"{script.name[:50].rstrip('-')}-{uuid.uuid4().hex[:8]}"
+        for left in cluster.list("batch/v1", "Job", script.namespace, label_selector=f"{CHECK}={script.check}"):
+            cluster.delete("batch/v1", "Job", left["metadata"]["name"], script.namespace)
         created = cluster.create(job(script, self._name))
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._name, "uid": created["metadata"]["uid"]}
         cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "data": {"check.py": script.text},
@@ -118,7 +129,7 @@ class Running:
         raise VerificationError(f"check {self._script.name}: no result after {self._script.timeout_seconds} s: {why}")
 
     def _pod(self) -> dict:
-        found = self._cluster.list("v1", "Pod", self._script.namespace, label_selector=f"tandem.hybrid/check={self._name}")
+        found = self._cluster.list("v1", "Pod", self._script.namespace, label_selector=f"{RUN}={self._name}")
         return found[0] if found else {}
 
 

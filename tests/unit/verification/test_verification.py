@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -45,11 +46,15 @@ class Cluster:
         return next((one for one in self.objects if one["kind"] == kind and one["metadata"]["name"] == name), None)
 
     def list(self, api_version, kind, namespace=None, label_selector=None):
-        if kind == "Pod" and label_selector and label_selector.startswith("tandem.hybrid/check="):
+        if kind == "Pod" and label_selector and label_selector.startswith(f"{jobs.RUN}="):
             self.running -= 1
             if self.running >= 0:
                 return [{"metadata": {"name": "check-1"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}}]
             return [{"status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 0, "message": self.message}}}]}}]
+        if kind == "Job":
+            assert label_selector.startswith(f"{jobs.CHECK}=")
+            wanted = label_selector.partition("=")[2]
+            return [one for one in self.objects if one["kind"] == kind and one["metadata"]["labels"][jobs.CHECK] == wanted]
         return [one for one in self.objects if one["kind"] == kind]
 
 
@@ -70,6 +75,13 @@ def test_a_script_leaves_its_result_and_nothing_else():
     assert config["metadata"]["ownerReferences"][0]["uid"] == "u1" and config["data"] == {"check.py": "print()"}
     assert job["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] == config["metadata"]["name"]
     assert cluster.deleted == ["Job"]
+
+
+def test_what_a_killed_run_of_the_same_check_has_left_is_ended_first():
+    same = replace(SCRIPT, arguments=["b"], timeout_seconds=5)
+    cluster = Cluster('{"ok": true}', [jobs.job(one, "left") for one in (same, replace(SCRIPT, subject="crm"), replace(SCRIPT, name="assistant"))])
+    jobs.run(cluster, SCRIPT)
+    assert cluster.deleted == ["Job", "Job"], "expected one leftover and the run's own"
 
 
 @pytest.mark.parametrize("message", ["", "Traceback", "[1]"])

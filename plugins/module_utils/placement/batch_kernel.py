@@ -18,6 +18,8 @@ except ImportError:
         return lambda function: function
 
 NOWHERE = 1e18
+# How many of the rounds empty one GPU of each node they chose, not the node: what shares GPUs is better sorted in small steps.
+SMALL_STEPS = 0.8
 
 
 @njit(cache=True)
@@ -97,11 +99,30 @@ def fill(chosen, order, pool, nodes, types, room, free, count, kinds, devices, b
 
 
 @njit(cache=True)
-def empty(node, nodes, room, free, count):
-    """Take everything off a node."""
-    count[node] = 0
-    room[node] = nodes[node, 2:]
-    free[node, :nodes[node, 0]] = 1000
+def take_off(node, gpu, pool, nodes, types, room, free, count, kinds, devices):
+    """Put what uses a GPU of a node, or all that the node has where `gpu` is -1, back into the pool."""
+    kept = 0
+    for entry in range(count[node]):
+        kind, mask = kinds[node, entry], devices[node, entry]
+        if gpu >= 0 and (mask >> gpu) & 1 == 0:
+            kinds[node, kept], devices[node, kept] = kind, mask
+            kept += 1
+            continue
+        pool[kind] += 1
+        room[node] += types[kind, 3:]
+        for one in range(nodes[node, 0]):
+            if (mask >> one) & 1:
+                free[node, one] += types[kind, 1]
+    count[node] = kept
+
+
+@njit(cache=True)
+def emptier(node, nodes, free):
+    """Return the GPU with more room of two random ones of a node; -1 if it has none."""
+    if nodes[node, 0] == 0:
+        return -1
+    one, other = numpy.random.randint(nodes[node, 0]), numpy.random.randint(nodes[node, 0])
+    return one if free[node, one] >= free[node, other] else other
 
 
 @njit(cache=True)
@@ -152,51 +173,33 @@ def shuffled(candidates, types, balance, weights):
 
 @njit(cache=True)
 def improve(nodes, types, value, left, room, free, count, kinds, devices, balance, weights, seed, iterations, most, spare):
-    """Empty a few nodes and fill them again in another order, keep what is worth no less; ends after `iterations` or with nothing left.
+    """Empty a few nodes, or one GPU of each, and fill them again in another order, keep what is worth no less; ends after `iterations` or with
+    nothing left.
 
     No more than `spare` milli of GPUs in use are given up over all rounds together. Without GPUs each round weighs the resources (`weights`)
     anew at random. Returns the iterations used.
     """
     numpy.random.seed(seed)
-    pool = numpy.zeros(types.shape[0], numpy.int64)
-    seen = numpy.zeros(types.shape[0], numpy.int64)
-    found = numpy.empty(types.shape[0], numpy.int64)
-    for iteration in range(1, iterations + 1):
+    for iteration in range(iterations):
         if left.sum() == 0:
-            return iteration - 1
+            return iteration
         tilt = weights * numpy.random.random(weights.shape[0])
         chosen = draw(room, free, most, balance, tilt)
         old_room, old_free, old_count = room[chosen], free[chosen], count[chosen]
         old_kinds, old_devices = kinds[chosen], devices[chosen]
-        size = 0
-        for kind in range(types.shape[0]):
-            pool[kind] = left[kind]
-            if left[kind]:
-                seen[kind] = iteration
-                found[size] = kind
-                size += 1
+        small = balance > 0 and numpy.random.random() < SMALL_STEPS
+        pool = left.copy()
+        for node in chosen:
+            take_off(node, emptier(node, nodes, free) if small else -1, pool, nodes, types, room, free, count, kinds, devices)
+        order = shuffled(numpy.nonzero(pool)[0], types, balance, tilt)
+        fill(chosen, order, pool, nodes, types, room, free, count, kinds, devices, balance, tilt)
         worth, share = 0.0, 0.0
-        for node in chosen:
-            for entry in range(count[node]):
-                kind = kinds[node, entry]
-                pool[kind] += 1
-                worth += value[kind]
-                share += types[kind, 0] * types[kind, 1]
-                if seen[kind] != iteration:
-                    seen[kind] = iteration
-                    found[size] = kind
-                    size += 1
-            empty(node, nodes, room, free, count)
-        fill(chosen, shuffled(found[:size].copy(), types, balance, tilt), pool, nodes, types, room, free, count, kinds, devices, balance, tilt)
-        for node in chosen:
-            for entry in range(count[node]):
-                kind = kinds[node, entry]
-                worth -= value[kind]
-                share -= types[kind, 0] * types[kind, 1]
+        for kind in order:
+            worth += value[kind] * (pool[kind] - left[kind])
+            share += types[kind, 0] * types[kind, 1] * (pool[kind] - left[kind])
         if worth <= 1e-9 and share <= spare:
             spare -= share
-            for position in range(size):
-                left[found[position]] = pool[found[position]]
+            left[:] = pool
         else:
             for position in range(chosen.shape[0]):
                 node = chosen[position]

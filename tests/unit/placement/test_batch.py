@@ -89,6 +89,17 @@ def test_no_more_share_is_given_up_for_workloads_than_allowed(least_share, left)
     assert packing.left.sum() == left
 
 
+def test_shares_that_fill_their_gpus_exactly_are_sorted_in_small_steps():
+    """Rounds that only empty whole nodes leave 12 out here, however many there are."""
+    if not hasattr(batch_kernel.fill, "py_func"):
+        pytest.skip("numba is not installed: 20,000 rounds take too long")
+    gpus = [(550, 230, 220)] * 60 + [(650, 350)] * 40 + [(470, 320, 210)] * 40 + [(810, 190)] * 20
+    sizes, demand = numpy.unique([share for gpu in gpus for share in gpu], return_counts=True)
+    types = numpy.array([[1, share, 1, 1000, 1] for share in sizes])
+    packing = batch.pack(numpy.array([[8, 0, 96000, 1000]] * 20), types, demand, iterations=20_000)
+    assert packing.left.sum() <= 9
+
+
 def test_a_seed_gives_one_packing():
     nodes, types, demand = fleet(5)
     one, two = batch.pack(nodes, types, demand, 100, seed=7), batch.pack(nodes, types, demand, 100, seed=7)

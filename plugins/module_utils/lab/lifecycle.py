@@ -154,6 +154,7 @@ def _claim(layout: Layout) -> None:
 
 
 def _unclaim(layout: Layout) -> None:
+    Network(layout).release()
     layout.claim_file.unlink()
     if not any(layout.claim_file.parent.iterdir()):
         layout.claim_file.parent.rmdir()

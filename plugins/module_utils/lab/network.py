@@ -46,7 +46,7 @@ class Network:
         port, inside = f"{lab.name}-p", lab.name
         if not _usable(lab.name):
             self.remove()
-            _ip("netns", "add", lab.name)
+            self._add_namespace(lab.name)
         if not (_link(lab.host_link) and _link(port, inside)):
             _delete_link(lab.host_link)
             _ip("link", "add", lab.host_link, "type", "veth", "peer", "name", port, "netns", lab.name)
@@ -74,6 +74,25 @@ class Network:
         for name in self.namespaces():
             _delete_namespace(name)
 
+    def release(self) -> None:
+        """Undo the mount of the folder of namespaces if a lab has made it and this lab is the last."""
+        if not self.mounted_file.exists() or set(self.mounted_file.parent.iterdir()) - {self.mounted_file, self.layout.claim_file}:
+            return
+        if _mounted() and not any(NAMESPACES.iterdir()) and succeeds(["umount", str(NAMESPACES)]):
+            NAMESPACES.rmdir()
+        self.mounted_file.unlink()
+
+    def _add_namespace(self, name: str) -> None:
+        if not _mounted():  # `ip netns` mounts the folder on itself then, to share it with other mount namespaces
+            self.mounted_file.parent.mkdir(exist_ok=True)
+            self.mounted_file.touch()
+        _ip("netns", "add", name)
+
+    @property
+    def mounted_file(self) -> Path:
+        """Is there while the mount of the folder of namespaces is a lab's."""
+        return self.layout.claim_file.parent / "netns"
+
     def exists(self) -> bool:
         """Whether anything of the lab's network is on the machine."""
         return bool(_link(self.layout.host_link)) or bool(self.namespaces())
@@ -85,7 +104,7 @@ class Network:
         lab, inside = self.layout, self.layout.node_namespace(number)
         address = lab.node_address(number)
         self.remove_node(number)
-        _ip("netns", "add", inside)
+        self._add_namespace(inside)
         _ip("link", "add", inside, "netns", lab.name, "type", "veth", "peer", "name", "eth0", "netns", inside)
         _ip("link", "set", inside, "master", "lab-br", "up", namespace=lab.name)
         _ip("link", "set", "lo", "up", namespace=inside)
@@ -121,6 +140,10 @@ class Network:
         lab = self.layout.name
         names = [path.name for path in NAMESPACES.iterdir()] if NAMESPACES.is_dir() else []
         return sorted(name for name in names if name == lab or name.startswith(f"{lab}-n"))
+
+
+def _mounted() -> bool:
+    return any(line.split()[4] == str(NAMESPACES) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def _ip(*arguments: str, namespace: str = "") -> str:

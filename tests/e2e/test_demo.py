@@ -96,7 +96,7 @@ def test_a_second_run_changes_nothing(settled, verb):
 
 
 @pytest.mark.parametrize(("verb", "moments"), [
-    ("serve", {"Deploy the models": 1, "Ask each model": 4}),
+    ("serve", {"Deploy the models": 1, "Ask each model": 2}),
     ("verify", {"Ask each model": 4, "Move a virtual machine live": 8}),
 ])
 def test_a_run_that_is_killed_is_finished_by_the_next_which_changes_nothing(settled, verb, moments):

@@ -59,7 +59,7 @@ class Cluster:
 
 
 def instance(name="orders", node="n1", **spec):
-    return {"kind": "VirtualMachineInstance", "metadata": {"name": name}, "spec": {"domain": {"devices": spec}},
+    return {"kind": "VirtualMachineInstance", "metadata": {"name": name, "uid": "u2"}, "spec": {"domain": {"devices": spec}},
             "status": {"phase": "Running", "nodeName": node, "conditions": [{"type": "LiveMigratable", "status": "True"}]}}
 
 
@@ -112,6 +112,19 @@ def test_a_vm_moves_there_and_back_under_load():
 def test_a_vm_that_a_killed_check_left_elsewhere_comes_home():
     cluster = Cluster('{"ok": true, "sentence": "0 lost"}', [instance(node="n2")], running=10)
     assert live_migration.move_under_load(cluster, SCRIPT, "orders", 2, 60, home="n1")["nodes"] == ["n2", "n1", "n2", "n1"]
+
+
+def test_the_launcher_that_a_vm_has_left_is_waited_for():
+    def launcher(name):
+        return {"kind": "Pod", "metadata": {"name": name}, "status": {"phase": "Running"}}
+
+    old, new = launcher("virt-launcher-orders-1"), launcher("virt-launcher-orders-2")
+    cluster, waited = Cluster(objects=[instance(), old, new]), []
+    live_migration.settled(cluster, "models", "orders", 60, lambda seconds: (waited.append(seconds), old["status"].update(phase="Succeeded")))
+    assert len(waited) == 1
+    old["status"]["phase"] = "Running"
+    with pytest.raises(VerificationError, match="models/orders has moved, but still has the launchers virt-launcher-orders-1, virt-launcher-orders-2"):
+        live_migration.settled(cluster, "models", "orders", -1)
 
 
 def test_a_migration_under_way_is_waited_for():

@@ -94,7 +94,7 @@ def demo(lab):
     """The main job, run once on a lab that starts from nothing."""
     down = lab.playbook("lab", "-e", "lab_state=absent", timeout=600)
     assert down.returncode == 0, down.output[-4000:]
-    for document in (*lab.directory.glob("*.json*"), *lab.directory.glob("report.*")):
+    for document in {*lab.directory.glob("*.json*"), *lab.directory.glob("report.*")}:
         document.unlink()
     run = lab.playbook("demo", timeout=3000)
     assert run.returncode == 0, run.output[-8000:]

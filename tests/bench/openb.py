@@ -17,8 +17,7 @@ from .figures import FULL, figure, say
 
 # By load in percent: a round weighs each type that waits, and at 130 % nearly all do.
 ITERATIONS = {100: 2_000_000, 130: 1_000_000}
-# The two packings of batch Tandem, by what goes first in the policy's order. The bars are for the first, which minds both share and count; the
-# second shows what share costs in workloads.
+# The two packings of batch Tandem, by what goes first in the policy's order.
 BATCH = {"Tandem batch, GPU share first": "gpu_share", "Tandem batch, count first": "placed"}
 TYPICAL = 0.95
 GAP_POINTS, FEWER_PERCENT = 0.15, 25
@@ -123,9 +122,8 @@ def case(folder: pathlib.Path, trace: str, seed: int, percent: int, start: float
     least = batch_bound.left_bound(nodes, *grouped, int((bound - GAP_POINTS) * total / 100))
     both = least <= (1 - FEWER_PERCENT / 100) * fgd[1]
     figure("placement", name, "least_unplaced_within_gap_bar", least, "pods", fgd=fgd[1], both_bars_possible=both)
-    for planner, first in BATCH.items():
-        barred = percent == 100 and first == "gpu_share"
-        _against(name, planner, found[planner], fgd, bound, fewest, (barred, barred and trace == "default"))
+    for planner in BATCH:
+        _against(name, planner, found[planner], fgd, bound, fewest, (percent == 100, percent == 100 and trace == "default"))
     shared, counted = (found[planner] for planner in BATCH)
     # With as much GPU share as the first packing has, no packing leaves out fewer: what count costs, and share.
     figure("placement", name, "least_unplaced_at_most_share", batch_bound.left_bound(nodes, *grouped, int(shared[0] * total / 100)), "pods",
@@ -136,7 +134,7 @@ def case(folder: pathlib.Path, trace: str, seed: int, percent: int, start: float
 
 
 def _against(name, planner, own, fgd, bound, fewest, barred):
-    """Print a packing against both bounds and against FGD; `barred`: whether the bars on gap and count hold, and that on points."""
+    """Print a packing against both bounds and against FGD; the bars hold for every load of 100 %, the one on points for one trace."""
     gap, better, fewer = bound - own[0], own[0] - fgd[0], 100 * (1 - own[1] / max(1, fgd[1]))
     figure("placement", name, "gap_points", round(gap, 3), "points", *((f"<= {GAP_POINTS}", gap <= GAP_POINTS) if barred[0] else ()), planner=planner,
            allocated_percent=round(own[0], 3), bound_percent=round(bound, 3))

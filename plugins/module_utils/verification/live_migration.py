@@ -35,7 +35,7 @@ def move_under_load(cluster: Cluster, script: Script, vm: str, hops: int, timeou
         if covered := not client.over():
             client.end()
         counts = client.result()
-    settled(cluster, script.namespace, vm, timeout_seconds)
+    launchers_ended(cluster, script.namespace, vm, timeout_seconds)
     stayed = [before for before, after in itertools.pairwise(nodes) if before == after]
     good = bool(counts.get("ok")) and not stayed and covered
     sentence = f"{' to '.join(nodes)} in {' and '.join(f'{one:g}' for one in seconds)} s; {counts.get('sentence', 'no counts')}"
@@ -86,7 +86,7 @@ def _settle(cluster: Cluster, namespace: str, vm: str, deadline: float, sleep: C
         sleep(POLL_SECONDS)
 
 
-def settled(cluster: Cluster, namespace: str, vm: str, timeout_seconds: int, sleep: Callable[[float], None] = time.sleep) -> None:
+def launchers_ended(cluster: Cluster, namespace: str, vm: str, timeout_seconds: int, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait until the launchers that a moved VM has left have ended, for they hold its room on their nodes; raises VerificationError."""
     selector, deadline = f"kubevirt.io/created-by={instance(cluster, namespace, vm)['metadata']['uid']}", time.monotonic() + timeout_seconds
     while len(names := [pod["metadata"]["name"] for pod in cluster.list("v1", "Pod", namespace, label_selector=selector)

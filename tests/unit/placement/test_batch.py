@@ -90,7 +90,7 @@ def test_no_more_share_is_given_up_for_workloads_than_allowed(least_share, left)
 
 
 def test_shares_that_fill_their_gpus_exactly_are_sorted_in_small_steps():
-    """Rounds that only empty whole nodes leave 12 out here, however many there are."""
+    """Rounds that only empty whole nodes leave 12 out here, also 50,000 of them."""
     if not hasattr(batch_kernel.fill, "py_func"):
         pytest.skip("numba is not installed: 20,000 rounds take too long")
     gpus = [(550, 230, 220)] * 60 + [(650, 350)] * 40 + [(470, 320, 210)] * 40 + [(810, 190)] * 20

@@ -120,11 +120,11 @@ def test_the_launcher_that_a_vm_has_left_is_waited_for():
 
     old, new = launcher("virt-launcher-orders-1"), launcher("virt-launcher-orders-2")
     cluster, waited = Cluster(objects=[instance(), old, new]), []
-    live_migration.settled(cluster, "models", "orders", 60, lambda seconds: (waited.append(seconds), old["status"].update(phase="Succeeded")))
+    live_migration.launchers_ended(cluster, "models", "orders", 60, lambda seconds: (waited.append(seconds), old["status"].update(phase="Succeeded")))
     assert len(waited) == 1
     old["status"]["phase"] = "Running"
     with pytest.raises(VerificationError, match="models/orders has moved, but still has the launchers virt-launcher-orders-1, virt-launcher-orders-2"):
-        live_migration.settled(cluster, "models", "orders", -1)
+        live_migration.launchers_ended(cluster, "models", "orders", -1)
 
 
 def test_a_migration_under_way_is_waited_for():

@@ -12,7 +12,7 @@ import uuid
 import pytest
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.apply import Options, apply
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.client import connect
-from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import NotReady
+from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import NotReady, Refused
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.manifests import read
 from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.olm import (
     Operator,
@@ -46,31 +46,39 @@ def operator(cluster):
 def stand_in(kubeconfig, namespace, stop):
     """Does with Subscriptions and InstallPlans in one namespace what OLM does."""
     cluster = connect(str(kubeconfig))
-    status = {"subresource": "status"}
     while not stop.wait(0.1):
         for subscription in cluster.list(V1ALPHA1, "Subscription", namespace):
-            name, csv = subscription["metadata"]["name"], subscription["spec"].get("startingCSV", "thing.v2")
-            plans = {plan["metadata"]["name"]: plan for plan in cluster.list(V1ALPHA1, "InstallPlan", namespace)}
-            for plan_csv in ("thing.v1-old", csv):
-                if plan_csv not in plans:
-                    approved = subscription["spec"]["installPlanApproval"] == "Automatic"
-                    cluster.create({"apiVersion": V1ALPHA1, "kind": "InstallPlan",
-                                    "metadata": {"name": plan_csv, "namespace": namespace},
-                                    "spec": {"approval": subscription["spec"]["installPlanApproval"], "approved": approved,
-                                             "clusterServiceVersionNames": [plan_csv]}})
-                    cluster.patch(V1ALPHA1, "InstallPlan", plan_csv, namespace, {"status": {
-                        "phase": "RequiresApproval", "catalogSources": []}}, **status)
-            cluster.patch(V1ALPHA1, "Subscription", name, namespace, {"status": {
-                "currentCSV": csv, "state": "UpgradePending", "lastUpdated": "2026-01-01T00:00:00Z"}}, **status)
-            if plans.get(csv, {}).get("spec", {}).get("approved") and not cluster.get(
-                    V1ALPHA1, "ClusterServiceVersion", csv, namespace):
-                cluster.create({"apiVersion": V1ALPHA1, "kind": "ClusterServiceVersion",
-                                "metadata": {"name": csv, "namespace": namespace,
-                                             "annotations": {"alm-examples": json.dumps([EXAMPLE])}},
-                                "spec": {"displayName": "Thing", "install": {"strategy": "deployment"}}})
-                cluster.patch(V1ALPHA1, "ClusterServiceVersion", csv, namespace, {"status": {"phase": "Succeeded"}}, **status)
-                cluster.patch(V1ALPHA1, "Subscription", name, namespace, {"status": {
-                    "installedCSV": csv, "state": "AtLatestKnown"}}, **status)
+            try:
+                install(cluster, subscription, namespace)
+            except Refused as error:
+                if error.status != 404:  # the subscription may be deleted meanwhile
+                    raise
+
+
+def install(cluster, subscription, namespace):
+    status = {"subresource": "status"}
+    name, csv = subscription["metadata"]["name"], subscription["spec"].get("startingCSV", "thing.v2")
+    plans = {plan["metadata"]["name"]: plan for plan in cluster.list(V1ALPHA1, "InstallPlan", namespace)}
+    for plan_csv in ("thing.v1-old", csv):
+        if plan_csv not in plans:
+            approved = subscription["spec"]["installPlanApproval"] == "Automatic"
+            cluster.create({"apiVersion": V1ALPHA1, "kind": "InstallPlan",
+                            "metadata": {"name": plan_csv, "namespace": namespace},
+                            "spec": {"approval": subscription["spec"]["installPlanApproval"], "approved": approved,
+                                     "clusterServiceVersionNames": [plan_csv]}})
+            cluster.patch(V1ALPHA1, "InstallPlan", plan_csv, namespace, {"status": {
+                "phase": "RequiresApproval", "catalogSources": []}}, **status)
+    cluster.patch(V1ALPHA1, "Subscription", name, namespace, {"status": {
+        "currentCSV": csv, "state": "UpgradePending", "lastUpdated": "2026-01-01T00:00:00Z"}}, **status)
+    if plans.get(csv, {}).get("spec", {}).get("approved") and not cluster.get(
+            V1ALPHA1, "ClusterServiceVersion", csv, namespace):
+        cluster.create({"apiVersion": V1ALPHA1, "kind": "ClusterServiceVersion",
+                        "metadata": {"name": csv, "namespace": namespace,
+                                     "annotations": {"alm-examples": json.dumps([EXAMPLE])}},
+                        "spec": {"displayName": "Thing", "install": {"strategy": "deployment"}}})
+        cluster.patch(V1ALPHA1, "ClusterServiceVersion", csv, namespace, {"status": {"phase": "Succeeded"}}, **status)
+        cluster.patch(V1ALPHA1, "Subscription", name, namespace, {"status": {
+            "installedCSV": csv, "state": "AtLatestKnown"}}, **status)
 
 
 @pytest.fixture

@@ -81,9 +81,9 @@ class Lab:
         return data.get("items", [data])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node(cluster, kubevirt_kinds, tmp_path_factory):
-    """The stand-in node lab-1."""
+    """The stand-in node lab-1, gone when the next module brings pods of another kind."""
     from stand_in_node import StandInNode
 
     with StandInNode(cluster, "lab-1", tmp_path_factory.mktemp("node")) as node:

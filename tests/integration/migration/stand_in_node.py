@@ -16,6 +16,8 @@ import shlex
 import subprocess
 import sys
 import threading
+import traceback
+import warnings
 from datetime import UTC, datetime
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -33,7 +35,7 @@ class StandInNode:
         self._movers: dict[str, tuple[subprocess.Popen, pathlib.Path]] = {}
         self._stop, self._dead = threading.Event(), threading.Event()
         self._beat_at = 0.0
-        self.errors: list[str] = []
+        self._told: set[str] = set()
 
     def __enter__(self):
         resources = {"cpu": "16", "memory": "64Gi", "pods": "200"}
@@ -65,14 +67,23 @@ class StandInNode:
             self._dead.clear()
 
     def _run(self):
-        from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import ClusterError
-
         while not self._stop.wait(POLL_SECONDS):
             for duty in () if self._dead.is_set() else (self._beat, self._volumes, self._pods, self._machines):
-                try:
-                    duty()
-                except ClusterError as error:  # the API server is away, or an object changed meanwhile: a node tries again
-                    self.errors.append(f"{duty.__name__}: {error}")
+                self._try(duty)
+
+    def _try(self, duty, *arguments):
+        """Do something that is tried again soon, as a node does: one object that it can't handle must not silence it for the others."""
+        from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.errors import ClusterError
+
+        try:
+            duty(*arguments)
+        except ClusterError:
+            pass  # the API server is away, or an object changed meanwhile
+        except Exception:
+            trouble = traceback.format_exc()
+            if trouble not in self._told:
+                self._told.add(trouble)
+                warnings.warn(trouble, stacklevel=2)
 
     def _beat(self):
         now = datetime.now(UTC)
@@ -85,32 +96,36 @@ class StandInNode:
     def _volumes(self):
         """Give every claim a directory."""
         for claim in self.cluster.list("v1", "PersistentVolumeClaim"):
-            namespace, name, spec = claim["metadata"]["namespace"], claim["metadata"]["name"], claim["spec"]
-            if spec.get("volumeName") or "deletionTimestamp" in claim["metadata"]:
-                continue
-            volume = f"{namespace}-{name}"
-            if self.cluster.get("v1", "PersistentVolume", volume) is None:
-                (self.directory / volume).mkdir()
-                self.cluster.create({
-                    "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
-                    "spec": {"capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"], "volumeMode": spec["volumeMode"],
-                             "storageClassName": spec.get("storageClassName", ""), "persistentVolumeReclaimPolicy": "Retain",
-                             "claimRef": {"namespace": namespace, "name": name}, "hostPath": {"path": str(self.directory / volume)}}})
+            if not claim["spec"].get("volumeName") and "deletionTimestamp" not in claim["metadata"]:
+                self._try(self._volume, claim)
+
+    def _volume(self, claim):
+        namespace, name, spec = claim["metadata"]["namespace"], claim["metadata"]["name"], claim["spec"]
+        volume = f"{namespace}-{name}"
+        if self.cluster.get("v1", "PersistentVolume", volume) is None:
+            (self.directory / volume).mkdir(exist_ok=True)
+            self.cluster.create({
+                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+                "spec": {"capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"], "volumeMode": spec["volumeMode"],
+                         "storageClassName": spec.get("storageClassName", ""), "persistentVolumeReclaimPolicy": "Retain",
+                         "claimRef": {"namespace": namespace, "name": name}, "hostPath": {"path": str(self.directory / volume)}}})
 
     def _pods(self):
         pods = {pod["metadata"]["uid"]: pod for pod in self.cluster.list("v1", "Pod", field_selector=f"spec.nodeName={self.name}")}
         for uid, pod in pods.items():
-            if "deletionTimestamp" in pod["metadata"]:
-                self._end(uid)
-                path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
-                self.cluster.request("DELETE", path, body={"gracePeriodSeconds": 0})
-            elif uid in self._movers:
-                self._report(pod, *self._movers[uid])
-            elif pod["status"].get("phase") == "Pending":
-                self._movers[uid] = self._start(pod)
-                self._status(pod, "Running", {"running": {"startedAt": _now()}})
+            self._try(self._pod, uid, pod)
         for uid in set(self._movers) - set(pods):
             self._end(uid)
+
+    def _pod(self, uid, pod):
+        if "deletionTimestamp" in pod["metadata"]:
+            self._end(uid)
+            path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+            self.cluster.request("DELETE", path, body={"gracePeriodSeconds": 0})
+        elif uid in self._movers:
+            self._report(pod, *self._movers[uid])
+        elif pod["status"].get("phase") == "Pending":
+            self._start(uid, pod)
 
     def _end(self, uid):
         mover, _result = self._movers.pop(uid, (None, None))
@@ -118,11 +133,19 @@ class StandInNode:
             mover.kill()
             mover.wait()
 
-    def _start(self, pod):
-        """Run the mover with the pod's arguments, or its containers' own commands; the paths of its volumes become those of this machine."""
+    def _start(self, uid, pod):
+        """Run a pod as soon as its Secrets are there."""
+        volumes = (volume for volume in pod["spec"]["volumes"] if "secret" in volume)
+        secrets = {volume["name"]: self.cluster.get("v1", "Secret", volume["secret"]["secretName"], pod["metadata"]["namespace"]) for volume in volumes}
+        if None not in secrets.values():
+            self._movers[uid] = self._process(pod, secrets)
+            self._report(pod, *self._movers[uid])
+
+    def _process(self, pod, secrets):
+        """The mover with the pod's arguments, or its containers' own commands; the paths of its volumes become those of this machine."""
         folder = self.directory / pod["metadata"]["uid"]
-        folder.mkdir()
-        paths = self._mounts(pod, folder)
+        folder.mkdir(exist_ok=True)
+        paths = self._mounts(pod, folder, secrets)
         (container,) = pod["spec"]["containers"]
         if "command" in container:
             return self._commands(pod, paths | {"/dev/termination-log": folder / "result"}), folder / "result"
@@ -131,7 +154,7 @@ class StandInNode:
         return subprocess.Popen([sys.executable, "-m", MOVER, *arguments, "--result", str(folder / "result")], env=environment,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), folder / "result"
 
-    def _mounts(self, pod, folder):
+    def _mounts(self, pod, folder, secrets):
         """Mount paths of all containers to those of this machine."""
         paths = {}
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
@@ -143,10 +166,9 @@ class StandInNode:
                 paths[mount["mountPath"]] = folder / mount["name"]
                 (folder / mount["name"]).mkdir(exist_ok=True)
             elif "secret" in volume:
-                secret = self.cluster.get("v1", "Secret", volume["secret"]["secretName"], pod["metadata"]["namespace"])
                 paths[mount["mountPath"]] = folder / mount["name"]
-                (folder / mount["name"]).mkdir(mode=0o700)
-                for name, text in secret["data"].items():
+                (folder / mount["name"]).mkdir(mode=0o700, exist_ok=True)
+                for name, text in secrets[mount["name"]]["data"].items():
                     (folder / mount["name"] / name).write_bytes(base64.b64decode(text))
             else:
                 paths[mount["mountPath"]] = self.directory / f"{pod['metadata']['namespace']}-{volume['persistentVolumeClaim']['claimName']}"
@@ -174,7 +196,10 @@ class StandInNode:
                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def _report(self, pod, mover, result):
-        if mover.poll() is None or pod["status"].get("phase") != "Running":
+        phase = pod["status"].get("phase")
+        if phase == "Pending":
+            self._status(pod, "Running", {"running": {"startedAt": _now()}})
+        if mover.poll() is None or phase != "Running":
             return
         code = mover.returncode if mover.returncode >= 0 else 128 - mover.returncode
         message = result.read_text() if result.exists() else ""
@@ -190,15 +215,18 @@ class StandInNode:
         """What KubeVirt would do: an instance for every VM that shall run, none for the others."""
         instances = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in self.cluster.list(KUBEVIRT, "VirtualMachineInstance")}
         for machine in self.cluster.list(KUBEVIRT, "VirtualMachine"):
-            key, runs = (machine["metadata"]["namespace"], machine["metadata"]["name"]), machine["spec"].get("runStrategy") == "Always"
-            if runs and key not in instances and "deletionTimestamp" not in machine["metadata"]:
-                template = machine["spec"]["template"]
-                macs = [{"mac": nic["macAddress"]} for nic in template["spec"]["domain"]["devices"].get("interfaces", []) if "macAddress" in nic]
-                self.cluster.create({"apiVersion": KUBEVIRT, "kind": "VirtualMachineInstance", "spec": template["spec"],
-                                     "metadata": {"namespace": key[0], "name": key[1], "labels": template.get("metadata", {}).get("labels", {})},
-                                     "status": {"phase": "Running", "nodeName": self.name, "interfaces": macs}})
-            elif not runs and key in instances:
-                self.cluster.delete(KUBEVIRT, "VirtualMachineInstance", key[1], key[0])
+            self._try(self._machine, machine, (machine["metadata"]["namespace"], machine["metadata"]["name"]) in instances)
+
+    def _machine(self, machine, instantiated):
+        namespace, name, runs = machine["metadata"]["namespace"], machine["metadata"]["name"], machine["spec"].get("runStrategy") == "Always"
+        if runs and not instantiated and "deletionTimestamp" not in machine["metadata"]:
+            template = machine["spec"]["template"]
+            macs = [{"mac": nic["macAddress"]} for nic in template["spec"]["domain"]["devices"].get("interfaces", []) if "macAddress" in nic]
+            self.cluster.create({"apiVersion": KUBEVIRT, "kind": "VirtualMachineInstance", "spec": template["spec"],
+                                 "metadata": {"namespace": namespace, "name": name, "labels": template.get("metadata", {}).get("labels", {})},
+                                 "status": {"phase": "Running", "nodeName": self.name, "interfaces": macs}})
+        elif instantiated and not runs:
+            self.cluster.delete(KUBEVIRT, "VirtualMachineInstance", name, namespace)
 
 
 def _now():

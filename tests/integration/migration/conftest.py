@@ -82,11 +82,12 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def node(cluster, kubevirt_kinds, tmp_path_factory):
-    """The stand-in node lab-1, gone when the next module brings pods of another kind."""
+def node(control_plane, kubevirt_kinds, tmp_path_factory):
+    """The stand-in node lab-1, with a connection of its thread's own, gone when the next module brings pods of another kind."""
+    from ansible_collections.tandem.hybrid.plugins.module_utils.cluster.client import connect
     from stand_in_node import StandInNode
 
-    with StandInNode(cluster, "lab-1", tmp_path_factory.mktemp("node")) as node:
+    with StandInNode(connect(str(control_plane)), "lab-1", tmp_path_factory.mktemp("node")) as node:
         yield node
 
 

@@ -124,7 +124,7 @@ class StandInNode:
             self.cluster.request("DELETE", path, body={"gracePeriodSeconds": 0})
         elif uid in self._movers:
             self._report(pod, *self._movers[uid])
-        elif pod["status"].get("phase") == "Pending":
+        elif pod["status"].get("phase") == "Pending" and len(pod["spec"]["containers"]) == 1:  # others are of tests that have no node
             self._start(uid, pod)
 
     def _end(self, uid):

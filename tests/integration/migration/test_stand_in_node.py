@@ -25,7 +25,6 @@ def phase(cluster, name, namespace, wanted):
     return found
 
 
-@pytest.mark.filterwarnings("ignore:Traceback:UserWarning")
 def test_it_outlives_a_pod_it_cannot_run_and_waits_for_a_secret(cluster, node, namespace):
     unlike = pod("a-unlike", namespace, "there")
     unlike["spec"]["containers"].append({"name": "second", "image": "none"})

@@ -26,6 +26,7 @@ while :; do $p "$@" </dev/null 3<&- & n=$!; wait $n; echo "died: $?" >&2; sleep 
 _LIST = """grep -la qemu-nbd /proc/[0-9]*/cmdline 2>/dev/null | while IFS=/ read -r _ _ p _; do
 a=$(tr '\\0\\n' '\\037 ' 2>/dev/null </proc/$p/cmdline) && printf '%s\\037%s\\n' "$p" "$a"; done; :"""
 _INFO = 'for f; do qemu-img info --output=json "$f" || exit; done'
+_CREATE = 'umask 077; while [ $# -gt 0 ]; do qemu-img create -q -f qcow2 "$1" "$2" && chown --reference="$3" "$1" || exit; shift 3; done'
 _EARLY_DEATHS = 10
 _END_SECONDS = 10.0
 _LIBVIRT = ("qemu", "xen", "test", "bhyve", "lxc", "ch")
@@ -68,6 +69,14 @@ class Host:
     def write(self, path: str, text: str) -> None:
         """Write a private file there, by rename."""
         self.run(["sh", "-c", 'umask 077; mkdir -p "$(dirname "$1")"; cat >"$1.new"; mv "$1.new" "$1"', "sh", path], text)
+
+    def create_images(self, images: list[tuple[str, int, str]]) -> None:
+        """Create empty, private qcow2 files there; of each the path, the size in bytes, and a file that has the owner it shall have."""
+        self.run(["sh", "-c", _CREATE, "sh", *(str(word) for image in images for word in image)])
+
+    def remove_files(self, prefix: str) -> None:
+        """Remove the files there whose paths begin so; none is fine."""
+        self.run(["sh", "-c", 'rm -f "$1"*', "sh", prefix])
 
     def remove_bitmaps(self, path: str, prefix: str) -> list[str]:
         """Remove the bitmaps with our prefix from a qcow2 file that nothing has open, and from what it is based on; returns their names."""

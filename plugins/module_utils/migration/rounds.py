@@ -32,8 +32,7 @@ class Rounds:
             self._drop(state.unfinished)
             copy = copy_of(state, source.knows(state.base))
             generation, frozen_at = self._begin(phase, copy), time.time()
-            source.begin_backup(generation, copy.base, settings.exporter_address, self.context.port + LIVE_PORT,
-                                settings.scratch_directory, [disk.id for disk in self.task.disks])
+            source.begin_backup(generation, copy.base, settings.exporter_address, self.context.port + LIVE_PORT, [disk.id for disk in self.task.disks])
         movers = Movers(self.context.cluster, self.task, generation)
         bitmap = ["--bitmap", LIVE_BITMAP] if copy.mode == "delta" else []
         look_early = settings.unfit_guest == CONVERT and not state.fitness  # so that the prediction knows of a conversion

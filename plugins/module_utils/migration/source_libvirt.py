@@ -18,6 +18,7 @@ from ansible_collections.tandem.hybrid.plugins.module_utils.migration.source_fac
 from ansible_collections.tandem.hybrid.plugins.module_utils.transfer.exporter import Export
 
 OURS = "tandem-"
+_END_SECONDS = 60
 _BITMAP_GONE = ("missing or broken bitmap", "inconsistent", "Bitmaps are of different sizes", "different size", "does not exist",
                 "checkpoint", "bitmap")
 
@@ -58,7 +59,7 @@ class LibvirtSource:
 
     ready_seconds = 120.0  # from the end of the source to exporters that answer
 
-    def __init__(self, connection, uuid: str, name: str, host: Host):
+    def __init__(self, connection, uuid: str, name: str, host: Host, scratch_directory: str):
         import libvirt
         self._libvirt, self._host = libvirt, host
         try:
@@ -66,6 +67,7 @@ class LibvirtSource:
         except libvirt.libvirtError as error:
             raise MigrationError(f"{name}: {connection.getURI()} does not have it: {error.get_error_message()}") from None
         self.name = name
+        self._scratch = f"{scratch_directory}/tandem-{self._domain.UUIDString()}-"  # how the paths of a backup's own files begin
 
     # ---- looking
 
@@ -124,43 +126,49 @@ class LibvirtSource:
         xml = self._domain.checkpointLookupByName(checkpoint).getXMLDesc(self._libvirt.VIR_DOMAIN_CHECKPOINT_XML_SIZE)
         return sized_bitmaps(xml)
 
-    def begin_backup(self, checkpoint: str, previous: str, address: str, port: int, scratch_directory: str, targets: list[str]) -> None:
+    def begin_backup(self, checkpoint: str, previous: str, address: str, port: int, targets: list[str]) -> None:
         """Freeze all disks at one moment and export them over NBD with TLS; the changes since `previous` as bitmap `dirty`.
 
-        Raises SourceChanged when libvirt no longer has the bitmap of `previous`.
+        The files that take up what the guest overwrites meanwhile are made beforehand: a QEMU that makes them itself crashes when monitoring asks
+        about its disks at that moment (seen with 7.2). Raises SourceChanged when libvirt no longer has the bitmap of `previous`.
         """
         self.end_backup()
         if checkpoint in self._checkpoints():  # left by a killed run; what it tracked is covered by `previous` or a full copy
             self._delete_checkpoint(checkpoint)
-        stamp = f"{time.time_ns():x}"
+        scratch = f"{self._scratch}{time.time_ns():x}-"
+        self._host.create_images([(scratch + disk.target, disk.size_bytes, disk.path) for disk in self._disks() if disk.target in targets])
         incremental = f"<incremental>{previous}</incremental>" if previous else ""
         bitmap = " exportbitmap='dirty'" if previous else ""
         disks = "".join(
             f"<disk name='{target}' backup='yes' type='file' exportname='{export_name(checkpoint, target)}'{bitmap}>"
-            f"<scratch file='{scratch_directory}/tandem-{self._domain.UUIDString()}-{target}-{stamp}'/></disk>" for target in targets)
+            f"<scratch file='{scratch}{target}'/></disk>" for target in targets)
         backup = (f"<domainbackup mode='pull'>{incremental}<server transport='tcp' name='{address}' port='{port}' tls='yes'/>"
                   f"<disks>{disks}</disks></domainbackup>")
         marks = "".join(f"<disk name='{target}' checkpoint='bitmap'/>" for target in targets)
         point = f"<domaincheckpoint><name>{checkpoint}</name><disks>{marks}</disks></domaincheckpoint>"
         try:
-            self._domain.backupBegin(backup, point)
+            self._domain.backupBegin(backup, point, self._libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
         except self._libvirt.libvirtError as error:
+            self._host.remove_files(scratch)
             text = error.get_error_message()
             kind = SourceChanged if previous and any(mark in text for mark in _BITMAP_GONE) else MigrationError
             raise kind(f"{self.name}: no backup of the running VM: {text}") from None
 
     def end_backup(self) -> None:
-        """End a pull backup; none is fine. A backup of another tool is never ended: it is refused."""
-        deadline = time.monotonic() + 60
-        while (description := self._backup()) and time.monotonic() < deadline:
+        """End a pull backup and remove its own files; none is fine. A backup of another tool is never ended: it is refused."""
+        deadline = time.monotonic() + _END_SECONDS
+        while description := self._backup():
             if "/tandem-" not in description:
                 raise MigrationError(f"{self.name}: a backup of another tool runs on it; wait for its end")
+            if time.monotonic() > deadline:
+                raise MigrationError(f"{self.name}: its backup does not end within {_END_SECONDS} s")
             try:
                 self._domain.abortJob()
             except self._libvirt.libvirtError as error:
                 if error.get_error_code() != self._libvirt.VIR_ERR_OPERATION_INVALID:  # it is ending already
                     raise MigrationError(f"{self.name}: its backup does not end: {error.get_error_message()}") from None
             time.sleep(0.05)
+        self._host.remove_files(self._scratch)
 
     def _backup(self) -> str:
         try:
@@ -187,6 +195,8 @@ class LibvirtSource:
         """Remove our checkpoints and, from the files of a stopped domain, their bitmaps; returns what was removed."""
         names = [name for name in self._checkpoints() if name.startswith(OURS)]
         self.drop_checkpoints()
+        if not self._backup():
+            self._host.remove_files(self._scratch)
         removed = [] if self._domain.isActive() else [
             f"{name} of {disk.target}" for disk in self._disks() if disk.format == "qcow2" for name in self._host.remove_bitmaps(disk.path, OURS)]
         return removed or names

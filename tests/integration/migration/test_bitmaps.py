@@ -4,10 +4,12 @@
 """Dirty bitmaps after the end of QEMU: kept when it closed the disks, lost when it was killed; libvirt lists the checkpoint in both cases."""
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -36,7 +38,7 @@ def machine(victim, source, six_ports, tmp_path):
     from ansible_collections.tandem.hybrid.plugins.module_utils.migration.hypervisor import Host
     from ansible_collections.tandem.hybrid.plugins.module_utils.migration.source_libvirt import LibvirtSource, connect
 
-    machine = LibvirtSource(connect(source["uri"]), victim.uuid, victim.name, Host(""))
+    machine = LibvirtSource(connect(source["uri"]), victim.uuid, victim.name, Host(""), str(tmp_path))
     machine.ports, machine.folder = six_ports, str(tmp_path)
     begin(machine, POINT, "")
     machine.end_backup()
@@ -44,7 +46,7 @@ def machine(victim, source, six_ports, tmp_path):
 
 
 def begin(machine, checkpoint, previous):
-    machine.begin_backup(checkpoint, previous, "127.0.0.1", machine.ports, machine.folder, list(SIZES))
+    machine.begin_backup(checkpoint, previous, "127.0.0.1", machine.ports, list(SIZES))
 
 
 def off(victim, end):
@@ -99,3 +101,47 @@ def test_bitmaps_of_a_killed_qemu_are_known_to_be_lost(victim, machine, written_
     assert machine.only_checkpoint_is("tandem-2-c")
     machine.clean()
     assert victim.domain.listAllCheckpoints() == []
+
+
+def test_qemu_outlives_questions_while_a_backup_begins(victim, machine, source):
+    """QEMU 7.2 crashes when it is asked about its disks while it creates a qcow2 file itself: monitoring does that all the time."""
+    import libvirt
+
+    ended = threading.Event()
+
+    def ask():
+        connection = libvirt.open(source["uri"])
+        domain = connection.lookupByUUIDString(victim.uuid)
+        while not ended.is_set():
+            with contextlib.suppress(libvirt.libvirtError):
+                domain.blockInfo("vda")
+        connection.close()
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    try:
+        for number in range(60):
+            begin(machine, f"tandem-{number}", "")
+            machine.end_backup()
+            machine.drop_checkpoints()
+            assert victim.domain.isActive()
+    finally:
+        ended.set()
+        for asker in askers:
+            asker.join()
+
+
+def scratch_files(machine):
+    return list(pathlib.Path(machine.folder).glob("tandem-*"))
+
+
+def test_what_a_backup_needs_beside_the_disks_is_removed_with_it(victim, machine):
+    begin(machine, "tandem-1-b", POINT)
+    assert len(scratch_files(machine)) == len(SIZES)
+    machine.end_backup()
+    assert not scratch_files(machine)
+    begin(machine, "tandem-1-c", POINT)
+    kill(victim)  # nobody ends that backup
+    machine.clean()
+    assert not scratch_files(machine)

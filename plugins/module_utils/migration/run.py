@@ -208,8 +208,8 @@ class Run:
             return FileSource(task, Host(""))
         if task.vm.source not in self._connections:
             self._connections[task.vm.source] = source_libvirt.connect(task.vm.source)
-        return source_libvirt.LibvirtSource(self._connections[task.vm.source], task.vm.uuid, task.vm.name, Host(task.vm.source),
-                                           self.settings.scratch_directory)
+        connection, host = self._connections[task.vm.source], Host(task.vm.source)
+        return source_libvirt.LibvirtSource(connection, task.vm.uuid, task.vm.name, host, self.settings.scratch_directory)
 
     @staticmethod
     def _delegated(chosen: list[VmTask]) -> list[VmTask]:

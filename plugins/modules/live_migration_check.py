@@ -41,9 +41,10 @@ options:
     description: Path of a plan. A virtual machine that is not on its planned node, as a check that was killed may leave it, moves once more.
     type: path
   timeout_seconds:
-    description: How long one move may take.
+    description: How long one move may take. KubeVirt's nodes look at their machines afresh every five minutes; where they have missed the end of a move,
+      its success is known that late.
     type: int
-    default: 180
+    default: 420
 """
 
 EXAMPLES = r"""
@@ -90,7 +91,7 @@ def main():
         "client_seconds": {"type": "int", "default": 600},
         "hops": {"type": "int", "default": 2},
         "plan": {"type": "path"},
-        "timeout_seconds": {"type": "int", "default": 180},
+        "timeout_seconds": {"type": "int", "default": 420},
     }, supports_check_mode=True)
     answer(module, lambda: checks.live_migration(module.params, module.check_mode))
 
